@@ -1,0 +1,274 @@
+//! The callout pipeline of one worker: commands gather while earlier ones are on their way, and go out together.
+//!
+//! A gateway charges far more for a callout than Redis does for a command, so commands that arrive while callouts are
+//! in flight wait for the next one. A pipeline begins with AUTH and SELECT where configured and ends with QUIT: its
+//! `+OK` proves that the replies are complete, and Redis then closes a connection that is not used again.
+//!
+//! A batch that fails fails for each of its commands, with the kind of trouble; none is repeated, since it may have
+//! been carried out. The one exception is NOSCRIPT, which proves that it was not.
+
+use super::breaker::{Breaker, Settings};
+use super::command::{Command, Script};
+use super::resp::{self, DecodeError, Reply};
+use super::trouble::Trouble;
+use crate::gcra::Ps;
+use std::collections::VecDeque;
+
+/// Commands that may wait, as a multiple of what one batch holds.
+const WAITING_BATCHES: usize = 64;
+
+/// How a pipeline is run.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Commands in one callout at most.
+    pub max_commands: usize,
+    /// Bytes in one callout at most (a single command may exceed it).
+    pub max_bytes: usize,
+    /// Callouts on their way at once at most.
+    pub in_flight: usize,
+}
+
+/// AUTH and SELECT, sent first on every connection.
+#[derive(Debug, Clone, Default)]
+pub struct Login {
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub database: u32,
+}
+
+/// Commands waiting or on their way, each with the tag `T` its owner knows it by.
+pub struct Pipe<T> {
+    limits: Limits,
+    scripts: Vec<Script>,
+    preamble: Vec<u8>,
+    preamble_replies: usize,
+    pub breaker: Breaker,
+    waiting: VecDeque<Entry<T>>,
+    in_flight: Vec<(u32, Vec<Entry<T>>)>,
+}
+
+struct Entry<T> {
+    command: Command,
+    tag: T,
+    deadline: Ps,
+    whole: bool,
+}
+
+/// A batch ready to be sent. Dropping it without [`Pipe::sent`] or [`Pipe::not_sent`] would lose its commands.
+#[must_use]
+pub struct Batch<T> {
+    /// The body of the callout.
+    pub body: Vec<u8>,
+    /// The instant by which its last command wants the reply.
+    pub deadline: Ps,
+    entries: Vec<Entry<T>>,
+}
+
+impl<T> Batch<T> {
+    /// How many commands it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl<T> Pipe<T> {
+    #[must_use]
+    pub fn new(limits: Limits, login: &Login, breaker: Settings, scripts: Vec<Script>) -> Self {
+        let mut preamble = Vec::new();
+        let mut preamble_replies = 0;
+        if let Some(password) = &login.password {
+            match &login.username {
+                Some(user) => {
+                    resp::encode(&mut preamble, &[b"AUTH", user.as_bytes(), password.as_bytes()]);
+                }
+                None => resp::encode(&mut preamble, &[b"AUTH", password.as_bytes()]),
+            }
+            preamble_replies += 1;
+        }
+        if login.database != 0 {
+            resp::encode(&mut preamble, &[b"SELECT", login.database.to_string().as_bytes()]);
+            preamble_replies += 1;
+        }
+        Self {
+            limits,
+            scripts,
+            preamble,
+            preamble_replies,
+            breaker: Breaker::new(breaker),
+            waiting: VecDeque::new(),
+            in_flight: Vec::new(),
+        }
+    }
+
+    /// Takes a command that wants its reply by `deadline`.
+    ///
+    /// # Errors
+    /// When Redis is not to be asked now; the command is dropped.
+    pub fn push(&mut self, command: Command, tag: T, deadline: Ps, now: Ps) -> Result<(), Trouble> {
+        if self.waiting.len() >= self.limits.max_commands.saturating_mul(WAITING_BATCHES) {
+            return Err(Trouble::Overloaded);
+        }
+        if !self.breaker.admits(now) {
+            return Err(Trouble::BreakerOpen);
+        }
+        self.waiting.push_back(Entry {
+            command,
+            tag,
+            deadline,
+            whole: false,
+        });
+        Ok(())
+    }
+
+    /// Whether a batch could be sent now.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.waiting.is_empty() && self.in_flight.len() < self.limits.in_flight
+    }
+
+    /// Nothing waits and nothing is on its way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// The next batch, if there is one to send. Commands whose deadline has passed are not sent but given to `late`.
+    pub fn next_batch(&mut self, now: Ps, mut late: impl FnMut(T, Trouble)) -> Option<Batch<T>> {
+        if !self.is_ready() {
+            return None;
+        }
+        let mut body = self.preamble.clone();
+        let mut entries = Vec::new();
+        let mut deadline = now;
+        while entries.len() < self.limits.max_commands {
+            let Some(entry) = self.waiting.pop_front() else {
+                break;
+            };
+            if entry.deadline <= now {
+                late(entry.tag, Trouble::Timeout);
+                continue;
+            }
+            if !entries.is_empty() && body.len() + entry.command.size() > self.limits.max_bytes {
+                self.waiting.push_front(entry);
+                break;
+            }
+            let Some(script) = self.scripts.get(entry.command.script) else {
+                late(entry.tag, Trouble::NoScript);
+                continue;
+            };
+            entry.command.encode(&mut body, script, entry.whole);
+            deadline = deadline.max(entry.deadline);
+            entries.push(entry);
+        }
+        if entries.is_empty() {
+            return None;
+        }
+        resp::encode(&mut body, &[b"QUIT"]);
+        Some(Batch {
+            body,
+            deadline,
+            entries,
+        })
+    }
+
+    /// The batch is on its way as callout `token`.
+    pub fn sent(&mut self, token: u32, batch: Batch<T>) {
+        self.in_flight.push((token, batch.entries));
+    }
+
+    /// The gateway refused the batch at once.
+    pub fn not_sent(&mut self, batch: Batch<T>, now: Ps, mut done: impl FnMut(T, Trouble)) {
+        self.breaker.failed(now);
+        for entry in batch.entries {
+            done(entry.tag, Trouble::Connect);
+        }
+    }
+
+    /// Callout `token` has come to its end, with a body or with trouble. Each command's outcome goes to `done`; an
+    /// unknown token is ignored.
+    pub fn replied(
+        &mut self,
+        token: u32,
+        body: Result<&[u8], Trouble>,
+        now: Ps,
+        mut done: impl FnMut(T, Result<Reply<'_>, Trouble>),
+    ) {
+        let Some(index) = self.in_flight.iter().position(|(known, _)| *known == token) else {
+            return;
+        };
+        let (_, entries) = self.in_flight.swap_remove(index);
+        let replies = body.and_then(|body| self.read(body, entries.len()));
+        let replies = match replies {
+            Ok(replies) => replies,
+            Err(trouble) => {
+                self.breaker.failed(now);
+                for entry in entries {
+                    done(entry.tag, Err(trouble));
+                }
+                return;
+            }
+        };
+        let mut healthy = true;
+        for (entry, reply) in entries.into_iter().zip(replies) {
+            match reply {
+                Reply::Error(text) => match Trouble::from_error_reply(text) {
+                    // Not carried out, so it may be sent again, once, with the script's text.
+                    Trouble::NoScript if !entry.whole => self.waiting.push_front(Entry {
+                        whole: true,
+                        ..entry
+                    }),
+                    trouble => {
+                        healthy = false;
+                        done(entry.tag, Err(trouble));
+                    }
+                },
+                reply => done(entry.tag, Ok(reply)),
+            }
+        }
+        if healthy {
+            self.breaker.succeeded();
+        } else {
+            self.breaker.failed(now);
+        }
+    }
+
+    /// Splits a body into the commands' replies; all must be there, between the login's and QUIT's.
+    fn read<'a>(&self, body: &'a [u8], commands: usize) -> Result<Vec<Reply<'a>>, Trouble> {
+        let mut rest = body;
+        let mut next = || {
+            let (reply, after) = resp::decode(rest).map_err(|error| match error {
+                DecodeError::Truncated => Trouble::Truncated,
+                DecodeError::Malformed => Trouble::Malformed,
+            })?;
+            rest = after;
+            Ok(reply)
+        };
+        let mut login = Ok(());
+        for _ in 0..self.preamble_replies {
+            if let Reply::Error(text) = next()? {
+                login = login.and(Err(Trouble::from_error_reply(text)));
+            }
+        }
+        login?;
+        let mut replies = Vec::with_capacity(commands);
+        for _ in 0..commands {
+            replies.push(next()?);
+        }
+        match next()? {
+            Reply::Simple(b"OK") if rest.is_empty() => Ok(replies),
+            // A Redis that refuses everything (no AUTH, LOADING) refuses QUIT with the same words.
+            Reply::Error(text) => Err(Trouble::from_error_reply(text)),
+            _ => Err(Trouble::Malformed),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "pipe_tests.rs"]
+mod tests;

@@ -1,0 +1,220 @@
+//! The pipeline against every way in which a batch can end.
+
+use super::*;
+
+const SETTINGS: Settings = Settings {
+    failures: 2,
+    open_for: 1_000,
+};
+
+fn pipe_with(login: &Login) -> Pipe<u32> {
+    let limits = Limits {
+        max_commands: 3,
+        max_bytes: 10_000,
+        in_flight: 2,
+    };
+    Pipe::new(limits, login, SETTINGS, vec![Script::new("return 1")])
+}
+
+fn pipe() -> Pipe<u32> {
+    pipe_with(&Login::default())
+}
+
+fn push(pipe: &mut Pipe<u32>, tag: u32) -> Result<(), Trouble> {
+    pipe.push(Command::new(0, 0), tag, 100, 0)
+}
+
+fn send(pipe: &mut Pipe<u32>, token: u32, now: Ps) -> (usize, String) {
+    let batch = pipe
+        .next_batch(now, |tag, _| panic!("{tag} is late"))
+        .unwrap();
+    let sent = (batch.len(), String::from_utf8_lossy(&batch.body).into_owned());
+    pipe.sent(token, batch);
+    sent
+}
+
+fn reply(pipe: &mut Pipe<u32>, token: u32, body: Result<&[u8], Trouble>) -> Vec<(u32, Result<i64, Trouble>)> {
+    let mut out = Vec::new();
+    pipe.replied(token, body, 50, |tag, result| {
+        let result = result.map(|reply| match reply {
+            Reply::Integer(number) => number,
+            other => panic!("{other:?}"),
+        });
+        out.push((tag, result));
+    });
+    out
+}
+
+#[test]
+fn what_arrives_while_callouts_are_in_flight_goes_out_together() {
+    let mut pipe = pipe();
+    push(&mut pipe, 1).unwrap();
+    assert_eq!(send(&mut pipe, 10, 0).0, 1);
+    push(&mut pipe, 2).unwrap();
+    assert_eq!(send(&mut pipe, 11, 0).0, 1);
+    for tag in 3..8 {
+        push(&mut pipe, tag).unwrap();
+    }
+    assert!(!pipe.is_ready(), "two are in flight");
+    assert_eq!(reply(&mut pipe, 10, Ok(b":7\r\n+OK\r\n")), [(1, Ok(7))]);
+    assert_eq!(send(&mut pipe, 12, 0).0, 3, "a batch holds three at most");
+    assert_eq!(
+        reply(&mut pipe, 12, Ok(b":1\r\n:2\r\n:3\r\n+OK\r\n")),
+        [(3, Ok(1)), (4, Ok(2)), (5, Ok(3))]
+    );
+}
+
+#[test]
+fn a_batch_is_login_commands_quit() {
+    let login = Login {
+        username: Some("u".into()),
+        password: Some("p w".into()),
+        database: 3,
+    };
+    let mut pipe = pipe_with(&login);
+    push(&mut pipe, 1).unwrap();
+    let (_, body) = send(&mut pipe, 1, 0);
+    let sha1 = Script::new("return 1").sha1().to_owned();
+    assert_eq!(
+        body,
+        format!(
+            "*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$3\r\np w\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n\
+             *3\r\n$7\r\nEVALSHA\r\n$40\r\n{sha1}\r\n$1\r\n0\r\n*1\r\n$4\r\nQUIT\r\n"
+        )
+    );
+    assert_eq!(reply(&mut pipe, 1, Ok(b"+OK\r\n+OK\r\n:1\r\n+OK\r\n")), [(1, Ok(1))]);
+}
+
+#[test]
+fn a_wrong_password_fails_the_batch_whatever_follows() {
+    let mut pipe = pipe_with(&Login {
+        password: Some("p".into()),
+        ..Login::default()
+    });
+    push(&mut pipe, 1).unwrap();
+    send(&mut pipe, 1, 0);
+    let body = b"-WRONGPASS no\r\n-NOAUTH Authentication required.\r\n+OK\r\n";
+    assert_eq!(reply(&mut pipe, 1, Ok(body)), [(1, Err(Trouble::Auth))]);
+}
+
+#[test]
+fn a_body_that_is_short_garbled_or_long_fails_every_command() {
+    for (body, trouble) in [
+        (&b""[..], Trouble::Truncated),
+        (b":1\r\n:2\r\n", Trouble::Truncated),
+        (b":1\r\n:2\r\n+O", Trouble::Truncated),
+        (b":1\r\n+OK\r\n", Trouble::Truncated),
+        (b"no healthy upstream", Trouble::Malformed),
+        (b":1\r\n:2\r\n:3\r\n+OK\r\n", Trouble::Malformed),
+        (b":1\r\n:2\r\n+OK\r\n+OK\r\n", Trouble::Malformed),
+        (b"-LOADING x\r\n-LOADING x\r\n-LOADING x\r\n", Trouble::Loading),
+    ] {
+        let mut pipe = pipe();
+        push(&mut pipe, 1).unwrap();
+        push(&mut pipe, 2).unwrap();
+        send(&mut pipe, 1, 0);
+        assert_eq!(
+            reply(&mut pipe, 1, Ok(body)),
+            [(1, Err(trouble)), (2, Err(trouble))],
+            "{}",
+            String::from_utf8_lossy(body)
+        );
+    }
+}
+
+#[test]
+fn an_error_reply_concerns_its_own_command() {
+    let mut pipe = pipe();
+    push(&mut pipe, 1).unwrap();
+    push(&mut pipe, 2).unwrap();
+    send(&mut pipe, 1, 0);
+    let body = b"-OOM command not allowed\r\n:2\r\n+OK\r\n";
+    assert_eq!(
+        reply(&mut pipe, 1, Ok(body)),
+        [(1, Err(Trouble::OutOfMemory)), (2, Ok(2))]
+    );
+}
+
+#[test]
+fn noscript_is_sent_again_whole_and_only_once() {
+    let mut pipe = pipe();
+    push(&mut pipe, 1).unwrap();
+    send(&mut pipe, 1, 0);
+    assert_eq!(reply(&mut pipe, 1, Ok(b"-NOSCRIPT No matching script.\r\n+OK\r\n")), []);
+    let (_, body) = send(&mut pipe, 2, 0);
+    assert!(body.contains("EVAL\r\n$8\r\nreturn 1"), "{body}");
+    assert_eq!(
+        reply(&mut pipe, 2, Ok(b"-NOSCRIPT No matching script.\r\n+OK\r\n")),
+        [(1, Err(Trouble::NoScript))]
+    );
+    assert!(pipe.is_idle());
+}
+
+#[test]
+fn the_breaker_opens_and_one_probe_closes_it() {
+    let mut pipe = pipe();
+    for token in 0..2 {
+        push(&mut pipe, 1).unwrap();
+        send(&mut pipe, token, 0);
+        assert_eq!(
+            reply(&mut pipe, token, Err(Trouble::Timeout)),
+            [(1, Err(Trouble::Timeout))]
+        );
+    }
+    assert_eq!(push(&mut pipe, 1), Err(Trouble::BreakerOpen));
+    let later = 2_000;
+    assert_eq!(pipe.push(Command::new(0, 0), 5, later + 100, later), Ok(()));
+    assert_eq!(
+        pipe.push(Command::new(0, 0), 6, later + 100, later),
+        Err(Trouble::BreakerOpen),
+        "one probe only"
+    );
+    send(&mut pipe, 9, later);
+    assert_eq!(reply(&mut pipe, 9, Ok(b":1\r\n+OK\r\n")), [(5, Ok(1))]);
+    assert_eq!(push(&mut pipe, 1), Ok(()));
+}
+
+#[test]
+fn a_command_whose_deadline_has_passed_is_never_sent() {
+    let mut pipe = pipe();
+    push(&mut pipe, 1).unwrap();
+    let mut late = Vec::new();
+    assert!(pipe.next_batch(100, |tag, trouble| late.push((tag, trouble))).is_none());
+    assert_eq!(late, [(1, Trouble::Timeout)]);
+    assert!(pipe.is_idle());
+}
+
+#[test]
+fn a_batch_the_gateway_refuses_fails_at_once() {
+    let mut pipe = pipe();
+    push(&mut pipe, 1).unwrap();
+    let batch = pipe.next_batch(0, |_, _| ()).unwrap();
+    let mut done = Vec::new();
+    pipe.not_sent(batch, 0, |tag, trouble| done.push((tag, trouble)));
+    assert_eq!(done, [(1, Trouble::Connect)]);
+    assert!(pipe.is_idle());
+}
+
+#[test]
+fn the_queue_is_bounded() {
+    let mut pipe = pipe();
+    for tag in 0..3 * WAITING_BATCHES as u32 {
+        push(&mut pipe, tag).unwrap();
+    }
+    assert_eq!(push(&mut pipe, 0), Err(Trouble::Overloaded));
+}
+
+#[test]
+fn bytes_are_bounded_too_but_one_command_always_goes() {
+    let mut pipe = pipe();
+    pipe.limits.max_bytes = 1;
+    push(&mut pipe, 1).unwrap();
+    push(&mut pipe, 2).unwrap();
+    assert_eq!(send(&mut pipe, 1, 0).0, 1);
+    assert_eq!(send(&mut pipe, 2, 0).0, 1);
+}
+
+#[test]
+fn a_reply_to_an_unknown_callout_is_ignored() {
+    assert_eq!(reply(&mut pipe(), 77, Ok(b"+OK\r\n")), []);
+}

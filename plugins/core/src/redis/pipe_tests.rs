@@ -21,7 +21,7 @@ fn pipe() -> Pipe<u32> {
 }
 
 fn push(pipe: &mut Pipe<u32>, tag: u32) -> Result<(), Trouble> {
-    pipe.push(Command::new(0, 0), tag, 100, 0)
+    pipe.push(Command::new(0, 0), tag, 100, 50)
 }
 
 fn send(pipe: &mut Pipe<u32>, token: u32, now: Ps) -> (usize, String) {

@@ -1,0 +1,90 @@
+//! What Redis denied a moment ago, so that a hot client that is over its limit costs Redis nothing until it may pass.
+//!
+//! Per worker and bounded. An entry is keyed on the limit and subject (by their hash) and on the cost: what is too
+//! much at once may pass in parts. A changed limit is a new configuration, and with it a new worker state.
+
+use crate::gcra::Ps;
+use lru::LruCache;
+use std::num::NonZeroUsize;
+
+/// Entries kept per worker.
+const CAPACITY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+
+/// A denial by Redis, in the gateway's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denial {
+    /// When the request may pass.
+    pub until: Ps,
+    /// When the bucket is full again.
+    pub full_at: Ps,
+}
+
+/// The denials that are still in force.
+#[derive(Debug)]
+pub struct DenyCache {
+    entries: LruCache<(u64, u64), Denial>,
+}
+
+impl Default for DenyCache {
+    fn default() -> Self {
+        Self {
+            entries: LruCache::new(CAPACITY),
+        }
+    }
+}
+
+impl DenyCache {
+    /// Remembers that `hash` was denied at `cost`: `retry` from now, with `backlog`.
+    pub fn insert(&mut self, hash: u64, cost: u64, now: Ps, retry: Ps, backlog: Ps) {
+        let denial = Denial {
+            until: now + retry,
+            full_at: now + backlog,
+        };
+        self.entries.put((hash, cost), denial);
+    }
+
+    /// The denial in force, if any. `longest` is the longest that one could last: when the clock has gone back, an
+    /// entry that claims more is forgotten.
+    pub fn get(&mut self, hash: u64, cost: u64, now: Ps, longest: Ps) -> Option<Denial> {
+        let denial = *self.entries.get(&(hash, cost))?;
+        if now < denial.until && denial.until - now <= longest {
+            return Some(denial);
+        }
+        self.entries.pop(&(hash, cost));
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denial_holds_for_its_cost_until_retry() {
+        let mut cache = DenyCache::default();
+        cache.insert(1, 2, 100, 50, 80);
+        assert_eq!(
+            cache.get(1, 2, 149, 1_000),
+            Some(Denial { until: 150, full_at: 180 })
+        );
+        assert_eq!(cache.get(1, 1, 149, 1_000), None);
+        assert_eq!(cache.get(2, 2, 149, 1_000), None);
+        assert_eq!(cache.get(1, 2, 150, 1_000), None);
+    }
+
+    #[test]
+    fn a_clock_that_went_back_does_not_prolong_it() {
+        let mut cache = DenyCache::default();
+        cache.insert(1, 1, 1_000_000, 50, 80);
+        assert_eq!(cache.get(1, 1, 10, 50), None);
+    }
+
+    #[test]
+    fn a_flood_of_clients_stays_within_the_capacity() {
+        let mut cache = DenyCache::default();
+        for hash in 0..100_000 {
+            cache.insert(hash, 1, 0, 10, 10);
+        }
+        assert_eq!(cache.entries.len(), CAPACITY.get());
+    }
+}

@@ -1,0 +1,412 @@
+//! Decides on requests under several limits at once: all that enforce must pass, only then are all charged.
+//!
+//! A decision goes in this order. First everything that is known in the process is looked at without charging; a
+//! denial there ends it. Then local limits are charged and leases spent, as a reservation. Then Redis is asked for the
+//! rest: one script call for all limits whose keys share a node, all or nothing. When any limit denies after all, what
+//! was reserved elsewhere is given back. A reservation can make another request fail that would have passed, for as
+//! long as one Redis call; it can never let one pass that should not.
+
+use super::check::{Allowance, Check, Mode, Reason, Rule, Ruling, Verdict};
+use super::counts::Counts;
+use super::denied::DenyCache;
+use super::draws::Draws;
+use super::lease::Terms;
+use super::local::{TableCounters, Tables};
+use super::scripts;
+use super::ticket::{Charged, Part, State, Ticket};
+use crate::gcra::{PS_PER_US, Ps};
+use crate::redis::breaker;
+use crate::redis::pipe::{Limits, Login, Pipe};
+use crate::redis::trouble::Trouble;
+use crate::slots::SharedData;
+use std::collections::HashMap;
+
+/// What a limit does while Redis is in trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// This gateway enforces so many millionths of the rate on its own.
+    Local {
+        millionths: u32,
+    },
+    Allow,
+    Deny,
+}
+
+/// How the limiter is run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub buckets: u32,
+    pub ways: u32,
+    /// Whether a client for whom the local table has no room passes.
+    pub overflow_allows: bool,
+    pub redis: Option<Redis>,
+}
+
+/// How Redis is used.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    pub key_prefix: String,
+    pub login: Login,
+    /// How long a request waits for Redis.
+    pub timeout: Ps,
+    /// Keys of different subjects may live on different nodes: one call for each subject.
+    pub hash_slots: bool,
+    pub on_error: OnError,
+    pub limits: Limits,
+    pub breaker: breaker::Settings,
+}
+
+/// What a command was for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Tag {
+    /// Parts (a bit for each) of a waiting request.
+    Take { ticket: u32, parts: u64 },
+    /// A lease for the limit and subject of this hash.
+    Draw { hash: u64 },
+    /// Nobody waits for it.
+    Refund,
+}
+
+/// The limits of one worker.
+pub struct Limiter<S> {
+    rules: Vec<Rule>,
+    pub(super) tables: Tables<S>,
+    pub(super) denied: DenyCache,
+    pub(super) redis: Redis,
+    pub(super) pipe: Pipe<Tag>,
+    pub(super) tickets: HashMap<u32, Ticket, ahash::RandomState>,
+    pub(super) draws: Draws,
+    pub(super) settled: Vec<(u32, Verdict)>,
+    pub counts: Counts,
+}
+
+impl<S: SharedData + Clone> Limiter<S> {
+    #[must_use]
+    pub fn new(store: S, settings: Settings, rules: Vec<Rule>) -> Self {
+        let redis = settings.redis.unwrap_or_else(no_redis);
+        Self {
+            counts: Counts::new(rules.len()),
+            rules,
+            tables: Tables::new(store, settings.buckets, settings.ways, settings.overflow_allows),
+            denied: DenyCache::default(),
+            pipe: Pipe::new(
+                redis.limits.clone(),
+                &redis.login,
+                redis.breaker,
+                scripts::all(),
+            ),
+            redis,
+            tickets: HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4)),
+            draws: Draws::default(),
+            settled: Vec::new(),
+        }
+    }
+
+    /// Decides on a request, or answers none: then the request `id` waits for a verdict in [`Limiter::settled`], at
+    /// the latest after the Redis timeout and a tick.
+    pub fn begin(&mut self, id: u32, checks: Vec<Check>, now: Ps) -> Option<Verdict> {
+        let mut ticket = Ticket {
+            parts: checks
+                .into_iter()
+                .map(|check| Part {
+                    shadow: self.rules.get(check.rule).is_some_and(|rule| rule.shadow),
+                    state: State::Open,
+                    check,
+                })
+                .collect(),
+            deadline: now + self.redis.timeout,
+        };
+        // A single local limit is its own look ahead.
+        if ticket.parts.len() > 1 || !matches!(self.mode(&ticket.parts), Some(Mode::Local)) {
+            for part in &mut ticket.parts {
+                self.look(part, now);
+            }
+        } else {
+            ticket.parts.iter_mut().for_each(rule_out);
+        }
+        if ticket.worst().is_none() {
+            self.reserve(&mut ticket, now);
+        }
+        if ticket.worst().is_some() {
+            return Some(self.settle(&mut ticket, now));
+        }
+        self.ask(id, &mut ticket, now);
+        if ticket.is_decided() {
+            return Some(self.settle(&mut ticket, now));
+        }
+        self.tickets.insert(id, ticket);
+        None
+    }
+
+    /// The stream has ended: nobody waits for its verdict any more. What it was charged stays charged.
+    pub fn forget(&mut self, id: u32) {
+        self.tickets.remove(&id);
+    }
+
+    /// How many requests wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.tickets.len()
+    }
+
+    /// Verdicts on requests that waited.
+    pub fn settled(&mut self) -> Vec<(u32, Verdict)> {
+        std::mem::take(&mut self.settled)
+    }
+
+    pub fn take_table_counters(&mut self) -> TableCounters {
+        self.tables.take_counters()
+    }
+
+    #[must_use]
+    pub fn breaker_is_open(&self) -> bool {
+        self.pipe.breaker.is_open()
+    }
+
+    /// Ends the waits whose deadline has passed.
+    pub fn tick(&mut self, now: Ps) {
+        let late: Vec<u32> = self
+            .tickets
+            .iter()
+            .filter(|(_, ticket)| ticket.deadline <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            if let Some(mut ticket) = self.tickets.remove(&id) {
+                for part in ticket.parts.iter_mut().filter(|part| part.is_open()) {
+                    self.without_redis(part, Trouble::Timeout, now);
+                }
+                let verdict = self.settle(&mut ticket, now);
+                self.settled.push((id, verdict));
+            }
+        }
+    }
+
+    fn mode(&self, parts: &[Part]) -> Option<Mode> {
+        let first = parts.first()?;
+        Some(self.rules.get(first.check.rule)?.mode)
+    }
+
+    pub(super) fn rule(&self, index: usize) -> Option<&Rule> {
+        self.rules.get(index)
+    }
+
+    /// The terms of a part that is leased; none for one that is not, also when its leases would hold nothing.
+    pub(super) fn terms(&self, part: &Part) -> Option<Terms> {
+        match self.rule(part.check.rule)?.mode {
+            // A peek draws nothing.
+            Mode::Leased { size } if part.check.cost > 0 => {
+                let terms = Terms::new(part.allowance()?.quota, size);
+                (terms.size > 0).then_some(terms)
+            }
+            _ => None,
+        }
+    }
+
+    fn is_local(&self, part: &Part) -> bool {
+        self.rule(part.check.rule)
+            .is_some_and(|rule| rule.mode == Mode::Local)
+    }
+
+    /// Whatever denies without charging and without asking: rulings, costs that never pass, local records, and what
+    /// Redis denied a moment ago.
+    fn look(&mut self, part: &mut Part, now: Ps) {
+        rule_out(part);
+        let Some(Allowance { quota, .. }) = part.allowance().filter(|_| part.is_open()) else {
+            return;
+        };
+        let check = &part.check;
+        if self.is_local(part) {
+            let state = self.tables.peek(check.hash, quota, check.cost, now);
+            if matches!(state, State::Denied { .. }) {
+                part.state = state;
+            }
+            return;
+        }
+        let terms = self.terms(part);
+        let lent = terms.map_or(quota, |terms| terms.lent);
+        if check.cost > lent.burst() || lent.burst() == 0 {
+            part.state = State::Denied {
+                reason: Reason::Never,
+                backlog: None,
+            };
+            return;
+        }
+        let denial = self.denied.get(check.hash, check.cost, now, lent.tolerance());
+        if let Some(denial) = denial {
+            // Another worker may have drawn a lease since.
+            let lease = terms.filter(|terms| {
+                let lease = self.tables.lease(check.hash);
+                lease.spend(check.cost, now, terms.lifetime).is_some()
+            });
+            if lease.is_none() {
+                self.counts.deny_cache_hits += 1;
+                part.state = State::Denied {
+                    reason: Reason::Exceeded {
+                        retry: denial.until - now,
+                    },
+                    backlog: Some(denial.full_at.saturating_sub(now)),
+                };
+            }
+        }
+    }
+
+    /// Charges what is in the process: enforcing local limits (shadows are charged when the request is admitted), and
+    /// leases.
+    fn reserve(&mut self, ticket: &mut Ticket, now: Ps) {
+        for part in &mut ticket.parts {
+            let Some(Allowance { quota, .. }) = part.allowance().filter(|_| part.is_open()) else {
+                continue;
+            };
+            let (hash, cost) = (part.check.hash, part.check.cost);
+            if self.is_local(part) {
+                part.state = if part.shadow {
+                    self.tables.peek(hash, quota, cost, now)
+                } else {
+                    self.tables.charge(hash, quota, cost, now, Charged::Local)
+                };
+                if matches!(part.state, State::Denied { .. }) && !part.shadow {
+                    return;
+                }
+            } else if let Some(terms) = self.terms(part)
+                && let Some((lease, charged)) = self.tables.spend(hash, &terms, cost, now)
+            {
+                let left = u64::from(lease.tokens) + u64::from(lease.behind);
+                part.state = State::Passed {
+                    backlog: Some(terms.backlog(left)),
+                    charged,
+                };
+            }
+        }
+    }
+
+    /// Decides a part without Redis, as the policy says for trouble.
+    pub(super) fn without_redis(&mut self, part: &mut Part, trouble: Trouble, now: Ps) {
+        self.counts.trouble(trouble);
+        let rule = part.check.rule;
+        self.counts.limit(rule, |counts| counts.degraded += 1);
+        let free = State::Passed {
+            backlog: None,
+            charged: Charged::Nothing,
+        };
+        part.state = match (self.redis.on_error, part.allowance()) {
+            (OnError::Local { millionths }, Some(allowance)) => self.tables.charge(
+                fallback_hash(part.check.hash),
+                allowance.quota.share(millionths),
+                part.check.cost,
+                now,
+                Charged::Fallback,
+            ),
+            (OnError::Deny, _) if !part.shadow => State::Denied {
+                reason: Reason::Unavailable,
+                backlog: None,
+            },
+            _ => free,
+        };
+    }
+
+    /// Ends a request's way: gives back what was charged when it is denied, charges local shadows when it is not.
+    pub(super) fn settle(&mut self, ticket: &mut Ticket, now: Ps) -> Verdict {
+        let denied = ticket.worst().is_some();
+        if denied {
+            self.give_back(ticket, now);
+        }
+        for part in &mut ticket.parts {
+            if !denied && part.shadow && self.is_local(part) && let Some(allowance) = part.allowance() {
+                let check = &part.check;
+                part.state = self.tables.charge(check.hash, allowance.quota, check.cost, now, Charged::Local);
+            }
+            let (state, shadow) = (part.state, part.shadow);
+            self.counts.limit(part.check.rule, |counts| match state {
+                State::Denied { .. } if shadow => counts.shadow_denied += 1,
+                State::Denied { .. } => counts.denied += 1,
+                _ if !denied => counts.allowed += 1,
+                _ => {}
+            });
+        }
+        ticket.verdict()
+    }
+
+    fn give_back(&mut self, ticket: &mut Ticket, now: Ps) {
+        let mut in_redis = Vec::new();
+        for part in &mut ticket.parts {
+            let State::Passed { charged, backlog } = part.state else {
+                continue;
+            };
+            let Some(Allowance { quota, .. }) = part.allowance() else {
+                continue;
+            };
+            let (hash, cost) = (part.check.hash, part.check.cost);
+            let returned = match charged {
+                Charged::Nothing => continue,
+                Charged::Local => {
+                    self.tables.refund(hash, quota, cost, now);
+                    quota.interval() * Ps::from(cost)
+                }
+                Charged::Fallback => {
+                    let OnError::Local { millionths } = self.redis.on_error else {
+                        continue;
+                    };
+                    let share = quota.share(millionths);
+                    self.tables.refund(fallback_hash(hash), share, cost, now);
+                    share.interval() * Ps::from(cost)
+                }
+                Charged::Lease { ends } => {
+                    if let Some(terms) = self.terms(part) {
+                        self.tables.give_back(hash, &terms, cost, ends, now);
+                    }
+                    quota.interval() * Ps::from(cost)
+                }
+                Charged::Redis => {
+                    in_redis.push((self.key(part), quota, cost));
+                    quota.interval() * Ps::from(cost)
+                }
+            };
+            self.counts.refunds += 1;
+            part.state = State::Passed {
+                backlog: backlog.map(|backlog| backlog.saturating_sub(returned)),
+                charged: Charged::Nothing,
+            };
+        }
+        self.refund_in_redis(in_redis, now);
+    }
+}
+
+/// What the policy denies outright.
+fn rule_out(part: &mut Part) {
+    if let Ruling::Denied(reason) = part.check.ruling {
+        part.state = State::Denied {
+            reason,
+            backlog: None,
+        };
+    }
+}
+
+/// A client's record by the gateway's own share is another than by the whole rate.
+fn fallback_hash(hash: u64) -> u64 {
+    hash ^ 0x5afe_5afe_5afe_5afe
+}
+
+/// For policies that need none: nothing is ever sent, since no limit asks.
+fn no_redis() -> Redis {
+    Redis {
+        key_prefix: String::new(),
+        login: Login::default(),
+        timeout: PS_PER_US,
+        hash_slots: false,
+        on_error: OnError::Deny,
+        limits: Limits {
+            max_commands: 1,
+            max_bytes: 1,
+            in_flight: 0,
+        },
+        breaker: breaker::Settings {
+            failures: 0,
+            open_for: PS_PER_US,
+        },
+    }
+}
+
+#[cfg(test)]
+#[path = "limiter_tests.rs"]
+mod tests;

@@ -1,0 +1,13 @@
+//! Rate limits: which apply to a request, whether it passes them all, and what it is told.
+
+pub mod answer;
+pub mod check;
+pub mod counts;
+pub mod denied;
+mod draws;
+pub mod lease;
+pub mod limiter;
+mod local;
+mod remote;
+pub mod scripts;
+mod ticket;

@@ -1,0 +1,113 @@
+//! A request on its way through several limits, some of which answer later.
+
+use super::check::{Allowance, Check, Reason, Ruling, Standing, Verdict};
+use crate::gcra::Ps;
+
+/// Where a charge was made, so that it can be given back there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Charged {
+    Nothing,
+    Local,
+    /// In the local table, by the share that a gateway enforces while Redis is in trouble.
+    Fallback,
+    /// From the lease that ends then.
+    Lease {
+        ends: u64,
+    },
+    Redis,
+}
+
+/// How far one limit has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Not decided yet: not asked, or the reply is not there.
+    Open,
+    /// Passes. None for the backlog where nothing is known of it.
+    Passed {
+        backlog: Option<Ps>,
+        charged: Charged,
+    },
+    Denied {
+        reason: Reason,
+        backlog: Option<Ps>,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Part {
+    pub check: Check,
+    pub shadow: bool,
+    pub state: State,
+}
+
+impl Part {
+    pub fn allowance(&self) -> Option<Allowance> {
+        match self.check.ruling {
+            Ruling::Metered(allowance) => Some(allowance),
+            Ruling::Denied(_) => None,
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub parts: Vec<Part>,
+    pub deadline: Ps,
+}
+
+impl Ticket {
+    pub fn is_decided(&self) -> bool {
+        !self.parts.iter().any(Part::is_open)
+    }
+
+    /// The enforcing denial that lasts longest. Those that waiting does not help outlast all others.
+    pub fn worst(&self) -> Option<(usize, Reason)> {
+        let length = |reason: &Reason| match reason {
+            Reason::Exceeded { retry } => *retry,
+            // What passes again when Redis does is the least final of these.
+            Reason::Unavailable => 0,
+            Reason::Never | Reason::Override | Reason::Key => Ps::MAX,
+        };
+        self.parts
+            .iter()
+            .filter(|part| !part.shadow)
+            .filter_map(|part| match part.state {
+                State::Denied { reason, .. } => Some((part.check.rule, reason)),
+                _ => None,
+            })
+            // The first of equals, in the policy's order.
+            .rev()
+            .max_by_key(|(_, reason)| length(reason))
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        let standings = self
+            .parts
+            .iter()
+            .filter(|part| !part.shadow)
+            .filter_map(|part| {
+                let backlog = match part.state {
+                    State::Passed { backlog, .. } | State::Denied { backlog, .. } => backlog?,
+                    State::Open => return None,
+                };
+                Some(Standing {
+                    rule: part.check.rule,
+                    allowance: part.allowance()?,
+                    backlog,
+                })
+            })
+            .collect();
+        match self.worst() {
+            Some((rule, reason)) => Verdict::Denied {
+                rule,
+                reason,
+                standings,
+            },
+            None => Verdict::Admitted { standings },
+        }
+    }
+}

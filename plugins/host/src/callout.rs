@@ -1,0 +1,58 @@
+//! HTTP callouts that carry a Redis pipeline. Only root contexts make them: the SDK drops the reply to a callout whose
+//! context has ended.
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, MapType};
+use sluice_core::gcra::{PS_PER_S, Ps};
+use sluice_core::redis::trouble::Trouble;
+use std::time::Duration;
+
+/// Replies are read up to the host's own limit.
+const MAX_REPLY: usize = 32 * 1024 * 1024;
+
+/// POSTs `body` to `cluster`, to be answered within `timeout`; returns the callout's token.
+///
+/// # Errors
+/// When the gateway refuses at once (no such cluster, no healthy host): there will be no reply.
+pub fn post(cluster: &str, body: &[u8], timeout: Ps) -> Result<u32, Trouble> {
+    // The host takes whole milliseconds, and 0 for no limit at all.
+    let millis = u64::try_from(timeout / (PS_PER_S / 1_000)).unwrap_or(u64::MAX);
+    hostcalls::dispatch_http_call(
+        cluster,
+        vec![
+            (":method", "POST"),
+            (":path", "/"),
+            (":authority", "redis"),
+        ],
+        Some(body),
+        Vec::new(),
+        Duration::from_millis(millis.clamp(1, 60_000)),
+    )
+    .map_err(|_| Trouble::Connect)
+}
+
+/// The body of the callout that is being answered. Call it in `on_http_call_response` only, with its arguments.
+///
+/// # Errors
+/// The kind of trouble when the callout did not come to a reply.
+pub fn reply(num_headers: usize, body_size: usize) -> Result<Vec<u8>, Trouble> {
+    if num_headers == 0 {
+        return Err(Trouble::Reset);
+    }
+    let status = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, ":status");
+    match status.ok().flatten().as_deref() {
+        Some(b"200") => {}
+        Some(b"504") => return Err(Trouble::Timeout),
+        _ => return Err(Trouble::Connect),
+    }
+    if body_size == 0 {
+        return Ok(Vec::new());
+    }
+    hostcalls::get_buffer(
+        BufferType::HttpCallResponseBody,
+        0,
+        body_size.min(MAX_REPLY),
+    )
+    .map(Option::unwrap_or_default)
+    .map_err(|_| Trouble::Reset)
+}

@@ -1,0 +1,44 @@
+//! The request and the response that a stream is about.
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::MapType;
+use sluice_core::headers::Headers;
+use sluice_core::selector::Request;
+
+/// The request of the stream whose callback is running.
+#[derive(Debug)]
+pub struct CurrentRequest {
+    headers: Headers,
+}
+
+impl CurrentRequest {
+    /// Reads all headers. Call it in `on_http_request_headers` only: the map is gone once the request has moved on.
+    #[must_use]
+    pub fn read() -> Self {
+        let pairs = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
+        Self {
+            headers: Headers::from_pairs(&pairs),
+        }
+    }
+}
+
+impl Request for CurrentRequest {
+    fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        hostcalls::get_property(path.to_vec()).ok().flatten()
+    }
+}
+
+/// Adds a field to the response. Call it in `on_http_response_headers` only.
+pub fn add_response_header(name: &str, value: &[u8]) {
+    // A host that refuses the field has its reasons (too many, too large); the answer is still good without it.
+    let _ = hostcalls::add_map_value_bytes(MapType::HttpResponseHeaders, name, value);
+}
+
+/// Answers the request of the stream whose callback is running, in place of the upstream.
+pub fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) {
+    let _ = hostcalls::send_http_response(u32::from(status), headers.to_vec(), Some(body));
+}

@@ -1,0 +1,59 @@
+# Everything a developer and CI do. Tools that are missing are installed under .tools/ or by the system's packages.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo build test lint bench clean tools
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+WASM := wasm32-wasip1
+# Those that users load, and those of the tests.
+FILTERS := rate-limit resp-bridge
+TEST_FILTERS := noop
+# A filter of more bytes than this is not built: every gateway compiles it at start.
+MAX_SIZE := 614400
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: build tools ## See a rate limit at work on a real Envoy
+	@$(with-tools) cargo run --release -p host-tests --bin demo
+
+build: ## Build the filters into dist/
+	@for target in $(WASM) wasm32-unknown-unknown; do \
+	    [ -d "$$(rustc --print sysroot)/lib/rustlib/$$target" ] || rustup target add "$$target"; \
+	done
+	@cargo build --release --target $(WASM) $(addprefix -p ,$(FILTERS) $(TEST_FILTERS))
+	@mkdir -p dist/test
+	@install-wasm() { \
+	    local size; \
+	    cp "$(TARGET)/$(WASM)/release/$${1//-/_}.wasm" "$$2/.$$1" && mv "$$2/.$$1" "$$2/$$1.wasm"; \
+	    size=$$(stat -c %s "$$2/$$1.wasm"); \
+	    echo "$$2/$$1.wasm: $$size bytes"; \
+	    [ "$$size" -le $(MAX_SIZE) ] || { echo "error: over $(MAX_SIZE) bytes" >&2; exit 1; }; \
+	}; \
+	for name in $(FILTERS); do install-wasm "$$name" dist; done; \
+	for name in $(TEST_FILTERS); do install-wasm "$$name" dist/test; done
+
+test: lint build tools ## Lint, build, and run every test, those on a real Envoy and Redis too
+	@$(with-tools) cargo test --workspace --features sluice-core/schema
+
+lint: ## Check the format, and clippy for every target
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --features sluice-core/schema -- -D warnings
+	@cargo clippy --target $(WASM) $(addprefix -p ,$(FILTERS) $(TEST_FILTERS)) -- -D warnings
+	@cargo check -q -p sluice-core --target wasm32-unknown-unknown
+
+bench: build tools ## Measure what the filters cost on a real Envoy
+	@$(with-tools) cargo run --release -p host-tests --bin bench
+
+clean: ## Remove what was built; .tools/ stays
+	@cargo clean
+	@rm -rf dist
+
+# The paths as the environment of a command; found once, not by every test binary.
+with-tools = SLUICE_ENVOY="$$(host-tests/tools/get-envoy.sh)" SLUICE_REDIS="$$(host-tests/tools/get-redis.sh)"
+
+tools:
+	@host-tests/tools/get-envoy.sh
+	@host-tests/tools/get-redis.sh

@@ -1,0 +1,43 @@
+//! A filter that imports one function its host lacks does not load: every built filter stays within the allow-list.
+
+use std::path::PathBuf;
+
+use host_tests::imports::{HostFunctions, imports};
+use host_tests::tools;
+
+fn built() -> Vec<PathBuf> {
+    ["", "test"]
+        .iter()
+        .flat_map(|folder| {
+            tools::root()
+                .join("dist")
+                .join(folder)
+                .read_dir()
+                .into_iter()
+                .flatten()
+        })
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "wasm")
+        })
+        .collect()
+}
+
+#[test]
+fn a_built_filter_imports_nothing_outside_the_allow_list() {
+    let known = HostFunctions::read();
+    let built = built();
+    assert!(!built.is_empty(), "dist/ is empty: run `make build` first");
+    for wasm in built {
+        let unknown: Vec<String> = imports(&wasm)
+            .into_iter()
+            .filter(|name| !known.allowed.contains(name) && !known.refused.contains(name))
+            .collect();
+        assert!(
+            unknown.is_empty(),
+            "{} imports {unknown:?}, see envoy-config/host-functions.txt",
+            wasm.display()
+        );
+    }
+}

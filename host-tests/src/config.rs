@@ -91,9 +91,14 @@ impl Config {
 
     /// # Panics
     /// When there is no such listener.
+    pub fn listener(&mut self, name: &str) -> &mut Value {
+        named(&mut self.value["static_resources"]["listeners"], name)
+    }
+
+    /// # Panics
+    /// When there is no such listener.
     pub fn listener_port(&mut self, listener: &str, port: u16) {
-        named(&mut self.value["static_resources"]["listeners"], listener)["address"] =
-            socket_address(([127, 0, 0, 1], port).into());
+        self.listener(listener)["address"] = socket_address(([127, 0, 0, 1], port).into());
     }
 
     /// # Panics
@@ -120,8 +125,9 @@ impl Config {
     /// # Panics
     /// When there is none.
     pub fn filter(&mut self) -> &mut Value {
-        let gateway = named(&mut self.value["static_resources"]["listeners"], "gateway");
-        let filters = gateway.pointer_mut("/filter_chains/0/filters/0/typed_config/http_filters");
+        let filters = self
+            .listener("gateway")
+            .pointer_mut("/filter_chains/0/filters/0/typed_config/http_filters");
         let filters = filters
             .and_then(Value::as_array_mut)
             .expect("the gateway has HTTP filters");

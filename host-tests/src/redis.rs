@@ -64,6 +64,16 @@ impl Builder {
     }
 }
 
+/// Whether the redis-server found is one that speaks TLS; Debian's does.
+#[must_use]
+pub fn speaks_tls() -> bool {
+    // Without certificates it complains about those, or, when built without TLS, about the option.
+    let mut command = Command::new(tools::redis_server());
+    command.args(["--port", "0", "--tls-port", "1"]);
+    let output = command.output().expect("redis-server runs");
+    String::from_utf8_lossy(&output.stdout).contains("tls-cert-file")
+}
+
 /// A running server; dropping it kills it.
 #[derive(Debug)]
 pub struct Redis {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 /// An authority and a certificate for `localhost` and `127.0.0.1` that it signed, as PEM files.
@@ -19,6 +19,10 @@ impl Certificates {
     pub fn new() -> Self {
         let folder = TempDir::with_prefix("sluice-tls-").expect("a temporary folder");
         let mut authority = CertificateParams::new(Vec::new()).expect("parameters without names");
+        // Two certificates of one name would pass for a self-signed one.
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "an authority of the tests");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_key = KeyPair::generate().expect("a key");
         let authority_certificate = authority

@@ -1,1 +1,29 @@
-//! Policies.
+//! Policies: the JSON documents that configure the filters, read and checked once, when the gateway loads them.
+//!
+//! A policy with a mistake is refused whole, with the JSON path, what was found and what was expected. What comes out
+//! is ready to decide with: nothing on the request path parses, compiles or validates again.
+
+mod error;
+pub mod rate_limit;
+pub mod value;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+pub use error::PolicyError;
+
+/// Reads one policy document.
+///
+/// # Errors
+/// When the text is no JSON (with line and column), or the JSON is no policy of type `T` (with its path).
+pub fn load<T: DeserializeOwned>(json: &[u8]) -> Result<T, PolicyError> {
+    if json.iter().all(u8::is_ascii_whitespace) {
+        return Err(PolicyError::new(
+            "",
+            "found an empty configuration, expected a JSON object",
+        ));
+    }
+    // Syntax first: afterwards, whatever goes wrong is a mistake in the policy and has a path.
+    serde_json::from_slice::<IgnoredAny>(json).map_err(|error| PolicyError::syntax(&error))?;
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(PolicyError::data)
+}

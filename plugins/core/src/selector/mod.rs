@@ -1,1 +1,33 @@
-//! Selectors.
+//! Which requests, and whose: the vocabulary of conditions ([`Matcher`]) and keys ([`Key`]) that every filter shares.
+//!
+//! Everything here reads what a client sent, so everything is bytes, nothing is trusted to be text, and nothing that a
+//! client can vary without meaning (percent-encoding, quotes round a cookie, a second copy of a header) may give it a
+//! second identity.
+
+mod client_ip;
+mod jwt;
+mod key;
+mod matcher;
+mod name;
+mod part;
+mod path;
+mod uri;
+
+pub use client_ip::ClientIp;
+pub use jwt::JwtClaim;
+pub use key::{Key, MAX_KEY_PARTS, MAX_VALUE_BYTES, Missing, Reason};
+pub use matcher::{HeaderCondition, Matcher};
+pub use name::{HeaderName, Pattern};
+pub use part::{Duplicates, Part};
+pub use path::{PathMatch, Template};
+
+use crate::headers::Headers;
+
+/// What a filter knows of a request.
+pub trait Request {
+    /// The request's header map.
+    fn headers(&self) -> &Headers;
+
+    /// A property of the gateway such as `["source", "address"]`. A host call: asked only when a selector needs it.
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
+}

@@ -137,6 +137,28 @@ impl Config {
         &mut filter.expect("the gateway has a wasm filter")["typed_config"]["config"]
     }
 
+    /// Sends every request to another cluster, for example to the one that the filter calls.
+    ///
+    /// # Panics
+    /// When the gateway has no route.
+    pub fn route_to(&mut self, cluster: &str) {
+        let path =
+            "/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/0/route";
+        let route = self.listener("gateway").pointer_mut(path);
+        *route.expect("the gateway has a route") = json!({"cluster": cluster});
+    }
+
+    /// Which authority the connections to Redis trust; the alternative `tls` must be on.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn trusted_authority(&mut self, file: &Path) {
+        let path =
+            "/transport_socket/typed_config/common_tls_context/validation_context/trusted_ca";
+        let authority = self.cluster("redis").pointer_mut(path);
+        authority.expect("TLS is on")["filename"] = file.to_string_lossy().into();
+    }
+
     /// Replaces the policy.
     pub fn policy(&mut self, policy: &str) {
         self.filter()["configuration"]["value"] = policy.into();

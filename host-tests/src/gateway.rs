@@ -89,6 +89,15 @@ impl Builder {
         self.redis_at(&nodes).alternative("cluster")
     }
 
+    /// The Redis to use, by its TLS port.
+    #[must_use]
+    pub fn redis_tls(self, redis: &Redis) -> Self {
+        let authority = redis.certificates().authority();
+        self.redis_at(&[([127, 0, 0, 1], redis.tls_port()).into()])
+            .alternative("tls")
+            .edit(move |config| config.trusted_authority(&authority))
+    }
+
     /// Whatever listens there, for example a [`crate::fake_redis::FakeRedis`].
     #[must_use]
     pub fn redis_at(mut self, addresses: &[SocketAddr]) -> Self {

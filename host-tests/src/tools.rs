@@ -42,6 +42,13 @@ fn find(variable: &str, script: &str) -> PathBuf {
     path.into()
 }
 
+/// The load generator of the benchmarks: `SLUICE_WRK`, else what `tools/get-wrk.sh` finds or installs.
+#[must_use]
+pub fn wrk() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| find("SLUICE_WRK", "get-wrk.sh"))
+}
+
 /// A built filter by its name, for example `rate-limit`.
 ///
 /// # Panics

@@ -4,19 +4,18 @@
 use host_tests::client::Response;
 use host_tests::fake_redis::{FakeRedis, Script};
 use host_tests::gateway::{Builder, Gateway, Route};
-use host_tests::redis::Redis;
+use host_tests::redis::{Redis, speaks_tls};
 use host_tests::redis_cluster::RedisCluster;
+use host_tests::tls::Certificates;
 
 const BOTH: [Route; 2] = [Route::Direct, Route::Pooled];
 
 /// A gateway that forwards its clients' requests to the cluster of the filter's calls.
 fn exposed(route: Route) -> Builder {
-    Gateway::builder().route(route).wasm("noop").edit(|config| {
-        let gateway = config.listener("gateway");
-        *gateway
-            .pointer_mut("/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/0/route")
-            .expect("the gateway has a route") = serde_json::json!({"cluster": "sluice-redis"});
-    })
+    Gateway::builder()
+        .route(route)
+        .wasm("noop")
+        .edit(|config| config.route_to("sluice-redis"))
 }
 
 fn resp(commands: &[&[&str]]) -> Vec<u8> {
@@ -176,35 +175,26 @@ fn the_pooled_route_gives_the_password() {
 
 #[test]
 fn both_routes_speak_tls() {
-    if !host_tests::redis::speaks_tls() {
+    if !speaks_tls() {
         eprintln!("skipped: this redis-server is built without TLS");
         return;
     }
     let redis = Redis::builder().tls().start();
     for route in BOTH {
-        let start = |authority: std::path::PathBuf| {
-            exposed(route)
-                .redis_at(&[([127, 0, 0, 1], redis.tls_port()).into()])
-                .alternative("tls")
-                .edit(move |config| {
-                    let path = "/transport_socket/typed_config/common_tls_context/validation_context/trusted_ca";
-                    config.cluster("redis").pointer_mut(path).expect("TLS is on")["filename"] =
-                        authority.to_string_lossy().into();
-                })
-                .start()
-        };
-        let gateway = start(redis.certificates().authority());
+        let gateway = exposed(route).redis_tls(&redis).start();
         assert_eq!(
             replies(&gateway, &[&["SET", "a", "1"], &["QUIT"]]),
             "+OK\r\n+OK\r\n",
             "{route:?}"
         );
 
-        let stranger = host_tests::tls::Certificates::new();
-        let answer = post(
-            &start(stranger.authority()),
-            &[&["SET", "a", "2"], &["QUIT"]],
-        );
+        let stranger = Certificates::new();
+        let authority = stranger.authority();
+        let wary = exposed(route)
+            .redis_tls(&redis)
+            .edit(move |config| config.trusted_authority(&authority))
+            .start();
+        let answer = post(&wary, &[&["SET", "a", "2"], &["QUIT"]]);
         assert!(
             answer.status == 503 || answer.text().starts_with('-'),
             "{route:?}: {answer:?}"

@@ -10,6 +10,7 @@ use host_tests::redis::{Redis, speaks_tls};
 use host_tests::redis_cluster::RedisCluster;
 use host_tests::tools;
 use serde_json::Value;
+use sluice_core::policy::rate_limit::RateLimit;
 
 const ROUTES: [Route; 3] = [Route::None, Route::Direct, Route::Pooled];
 
@@ -62,8 +63,10 @@ fn every_alternative_of_the_examples_serves() {
     );
 
     let redis = Redis::builder().password("secret").start();
-    let pooled = Gateway::builder().route(Route::Pooled).redis(&redis);
-    serves(pooled.alternative("auth").env("REDIS_PASSWORD", "secret"));
+    for route in [Route::Direct, Route::Pooled] {
+        let builder = Gateway::builder().route(route).redis(&redis);
+        serves(builder.alternative("auth").env("REDIS_PASSWORD", "secret"));
+    }
 
     if !speaks_tls() {
         eprintln!("skipped: this redis-server is built without TLS");
@@ -132,4 +135,27 @@ fn bridge(config: &mut Config) -> &mut Value {
         .listener("sluice-redis")
         .pointer_mut("/filter_chains/0/filters/0/typed_config/http_filters/0");
     &mut filters.expect("the bridge is the first filter")["typed_config"]["config"]
+}
+
+#[test]
+fn the_policy_of_every_example_is_valid() {
+    for route in ROUTES {
+        let mut config = Config::example(route.example());
+        let policy = config.filter()["configuration"]["value"]
+            .as_str()
+            .expect("a policy")
+            .to_owned();
+        let policy = RateLimit::load(policy.as_bytes())
+            .unwrap_or_else(|error| panic!("{}: {error}", route.example()));
+        let clusters = config.value()["static_resources"]["clusters"]
+            .as_array()
+            .unwrap();
+        if let Some(redis) = policy.redis {
+            assert!(
+                clusters
+                    .iter()
+                    .any(|cluster| cluster["name"] == redis.cluster_name.as_str())
+            );
+        }
+    }
 }

@@ -30,10 +30,12 @@ build: ## Build the filters into dist/
 	    cp "$(TARGET)/$(WASM)/release/$${1//-/_}.wasm" "$$2/.$$1" && mv "$$2/.$$1" "$$2/$$1.wasm"; \
 	    size=$$(stat -c %s "$$2/$$1.wasm"); \
 	    echo "$$2/$$1.wasm: $$size bytes"; \
-	    [ "$$size" -le $(MAX_SIZE) ] || { echo "error: over $(MAX_SIZE) bytes" >&2; exit 1; }; \
+	    [ "$$size" -le $(MAX_SIZE) ] || { echo "error: $$1 is over $(MAX_SIZE) bytes" >&2; over=1; }; \
 	}; \
+	over=0; \
 	for name in $(FILTERS); do install-wasm "$$name" dist; done; \
-	for name in $(TEST_FILTERS); do install-wasm "$$name" dist/test; done
+	for name in $(TEST_FILTERS); do install-wasm "$$name" dist/test; done; \
+	exit "$$over"
 
 test: lint build tools ## Lint, build, and run every test, those on a real Envoy and Redis too
 	@$(with-tools) cargo test --workspace --features sluice-core/schema

@@ -164,6 +164,18 @@ impl Config {
         self.filter()["configuration"]["value"] = policy.into();
     }
 
+    /// Sets a field of the policy's `redis`.
+    ///
+    /// # Panics
+    /// When the policy is not JSON.
+    pub fn redis_policy(&mut self, field: &str, value: Value) {
+        let policy = &mut self.filter()["configuration"]["value"];
+        let mut changed: Value =
+            serde_json::from_str(policy.as_str().unwrap_or_default()).expect("the policy is JSON");
+        changed["redis"][field] = value;
+        *policy = changed.to_string().into();
+    }
+
     /// Runs another built filter in the place of the one that the example has.
     pub fn wasm(&mut self, name: &str) {
         let path = tools::wasm(name).to_string_lossy().into_owned();

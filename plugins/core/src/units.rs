@@ -51,13 +51,14 @@ pub const SIZE: &str = "a size such as \"512B\", \"64KiB\" or \"1MB\"";
 /// Completes "expected ..." for [`parse_rate`].
 pub const RATE: &str = "a rate such as \"100/min\", \"5/s\" or \"10/250ms\"";
 
-/// [`parse_duration`] as a regular expression, for JSON Schemas.
-pub const DURATION_PATTERN: &str =
-    "^(?=.)([0-9]+d)?([0-9]+h)?([0-9]+(m|min))?([0-9]+s)?([0-9]+ms)?$";
+/// [`parse_duration`] as a regular expression, for JSON Schemas; of the syntax that all engines share, so it does not
+/// see the order of the units.
+pub const DURATION_PATTERN: &str = "^([0-9]+(d|h|min|ms|m|s))+$";
 /// [`parse_size`] as a regular expression, for JSON Schemas.
 pub const SIZE_PATTERN: &str = "^[0-9]+(B|KB|KiB|MB|MiB)$";
 /// [`parse_rate`] as a regular expression, for JSON Schemas.
-pub const RATE_PATTERN: &str = "^[0-9]+/(ms|s|sec|second|m|min|minute|h|hour|d|day|week|year|(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+(m|min))?([0-9]+s)?([0-9]+ms)?)$";
+pub const RATE_PATTERN: &str =
+    "^[0-9]+/(ms|s|sec|second|m|min|minute|h|hour|d|day|week|year|([0-9]+(d|h|min|ms|m|s))+)$";
 
 /// Reads `"250ms"`, `"30s"`, `"5m"` (or `min`), `"2h"`, `"1d"`, and sums in falling order such as `"1h30m"`.
 /// `None` for anything else, and for what does not fit 64 bits of milliseconds.

@@ -43,8 +43,7 @@ impl PolicyError {
         }
     }
 
-    /// The JSON is no policy. It has been parsed before, so what calls itself a syntax error here is an object with
-    /// too few or too many keys where an alternative is chosen by its one key.
+    /// The JSON is no policy.
     pub(super) fn data(error: serde_path_to_error::Error<serde_json::Error>) -> Self {
         let mut path = error.path().to_string();
         let inner = error.into_inner();
@@ -56,11 +55,11 @@ impl PolicyError {
         }
         let text = inner.to_string();
         let message = without_position(&text);
-        let problem = match inner.classify() {
-            Category::Syntax | Category::Eof if !message.starts_with("recursion limit") => {
-                "expected an object with exactly one key".to_owned()
-            }
-            _ => in_our_words(message, &mut path),
+        let problem = if is_about_choices(&inner, message) {
+            "found none or several of the choices, expected one: its name, or an object with it as the only key"
+                .to_owned()
+        } else {
+            in_our_words(message, &mut path)
         };
         Self {
             path,
@@ -97,6 +96,16 @@ fn without_position(message: &str) -> &str {
         .map_or(message, |(before, _)| before)
 }
 
+/// The text has been parsed before. What calls itself a syntax error all the same is a value of another type, or an
+/// object with too few or too many keys, where one of several is chosen by name; or an escape or number that the first
+/// pass did not look into.
+fn is_about_choices(error: &serde_json::Error, message: &str) -> bool {
+    matches!(error.classify(), Category::Syntax | Category::Eof)
+        && ["expected ", "trailing ", "key must be "]
+            .iter()
+            .any(|start| message.starts_with(start))
+}
+
 /// serde hands its complaints over as text. What is not recognised stays as it is, so a change of serde's wording
 /// costs polish, not meaning.
 fn in_our_words(message: &str, path: &mut String) -> String {
@@ -119,12 +128,41 @@ fn in_our_words(message: &str, path: &mut String) -> String {
         end_with(path, rest.trim_matches('`'));
         return "found this field twice, expected it once".to_owned();
     }
-    for prefix in ["invalid type: ", "invalid value: ", "invalid length "] {
-        if let Some(rest) = message.strip_prefix(prefix) {
-            return format!("found {rest}");
+    let complaint = ["invalid type: ", "invalid value: "]
+        .iter()
+        .find_map(|prefix| message.strip_prefix(prefix));
+    match complaint.map(|rest| {
+        rest.rsplit_once(", expected ")
+            .unwrap_or((rest, "something else"))
+    }) {
+        None => message.to_owned(),
+        Some(("unit variant", _)) => {
+            "found only this name, expected an object with the name as its key".to_owned()
+        }
+        Some((found, "unit")) => {
+            format!(
+                "found {}, expected only this name, as a text",
+                json_word(found)
+            )
+        }
+        Some((found, expected)) => {
+            format!(
+                "found {}, expected {}",
+                json_word(found),
+                json_word(expected)
+            )
         }
     }
-    message.to_owned()
+}
+
+/// serde speaks of Rust.
+fn json_word(word: &str) -> &str {
+    match word {
+        "map" => "an object",
+        "sequence" | "a sequence" => "a list",
+        "f64" => "a number",
+        other => other,
+    }
 }
 
 /// Errors about a field are reported at its object or at the field, depending on when serde noticed.
@@ -152,7 +190,7 @@ fn alternatives(found: &str, known: &str) -> String {
         .iter()
         .map(|name| (strsim::damerau_levenshtein(name, found), name))
         .min()
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 4);
+        .filter(|(distance, name)| *distance <= (name.len() / 3).max(1));
     match nearest {
         Some((_, name)) => format!("{list}; did you mean `{name}`?"),
         None => list,

@@ -4,7 +4,11 @@
 //! is ready to decide with: nothing on the request path parses, compiles or validates again.
 
 mod error;
+#[cfg(test)]
+mod examples;
 pub mod rate_limit;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod value;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -21,6 +25,13 @@ pub fn load<T: DeserializeOwned>(json: &[u8]) -> Result<T, PolicyError> {
             "",
             "found an empty configuration, expected a JSON object",
         ));
+    }
+    if let Err(error) = std::str::from_utf8(json) {
+        let problem = format!(
+            "found bytes that are no UTF-8 after {} bytes, expected JSON text",
+            error.valid_up_to()
+        );
+        return Err(PolicyError::new("", problem));
     }
     // Syntax first: afterwards, whatever goes wrong is a mistake in the policy and has a path.
     serde_json::from_slice::<IgnoredAny>(json).map_err(|error| PolicyError::syntax(&error))?;

@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::Request;
-use crate::policy::value::{Int, Text, non_empty, text_value};
+use crate::policy::value::{Int, Text, non_empty, object, text_value};
 
 /// How to find the client's address, and how much of it counts.
 #[derive(Debug, Clone, Deserialize)]
@@ -55,7 +55,7 @@ impl Default for ClientIp {
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[cfg_attr(feature = "schema", schemars(rename = "ClientIp"))]
-#[serde(default, deny_unknown_fields)]
+#[serde(remote = "Self", default, deny_unknown_fields)]
 struct ClientIpJson {
     /// How many entries at the right end of X-Forwarded-For were written by proxies you run, as this filter sees the
     /// list. The client is the leftmost of them: the Nth from the right. Envoy with `use_remote_address: true` counts,
@@ -64,6 +64,7 @@ struct ClientIpJson {
     trusted_hops: Option<Int<1, 32>>,
     /// Addresses of the proxies you run. If the peer is one of them, X-Forwarded-For is walked from the right, and the
     /// first address that is none of them is the client.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     #[serde(deserialize_with = "some_networks")]
     trusted_cidrs: Option<Vec<Network>>,
     /// How many leading bits of an IPv4 address make one client.
@@ -72,6 +73,11 @@ struct ClientIpJson {
     /// bits one client can have as many identities as it likes.
     ipv6_prefix: Int<1, 128>,
 }
+object!(
+    ClientIpJson,
+    "an object such as {\"trusted_hops\": 1}",
+    default
+);
 
 impl Default for ClientIpJson {
     fn default() -> Self {
@@ -124,7 +130,7 @@ impl schemars::JsonSchema for ClientIp {
 impl serde::Serialize for ClientIp {
     /// Only the default is ever written: for the schema.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        ClientIpJson::default().serialize(serializer)
+        ClientIpJson::serialize(&ClientIpJson::default(), serializer)
     }
 }
 

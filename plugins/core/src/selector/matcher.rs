@@ -5,30 +5,37 @@ use serde::{Deserialize, Deserializer};
 use super::name::{HeaderName, Pattern, is_token};
 use super::path::{PathMatch, Template};
 use super::{Request, uri};
-use crate::policy::value::{Text, non_empty, text_value};
+use crate::policy::value::{Text, True, non_empty, object, text_value};
 
 /// Conditions that must all hold. One without conditions matches every request.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Match"))]
-#[serde(default, deny_unknown_fields)]
+#[serde(remote = "Self", default, deny_unknown_fields)]
 pub struct Matcher {
     /// The request has one of these methods, such as `["GET", "HEAD"]`. Methods are upper case and compared as they
     /// are.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     #[serde(deserialize_with = "non_empty")]
     methods: Vec<Method>,
     /// The path, without query, is of this kind.
     path: Option<PathMatch>,
     /// All of these conditions on headers hold.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     #[serde(deserialize_with = "non_empty")]
     headers: Vec<HeaderCondition>,
     /// At least one of these matches.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     #[serde(deserialize_with = "non_empty")]
     any: Vec<Matcher>,
     /// This does not match.
     #[serde(deserialize_with = "not_empty")]
     not: Option<Box<Matcher>>,
 }
+object!(
+    Matcher,
+    "an object with conditions such as {\"methods\": [\"GET\"]}"
+);
 
 impl Matcher {
     /// Whether the request meets every condition.
@@ -112,7 +119,6 @@ text_value!(Method);
 /// A condition on one header. When a request has several headers of the name, it holds if it holds for one of them,
 /// so that a client cannot hide a value behind another.
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "HeaderConditionJson")]
 pub struct HeaderCondition {
     name: HeaderName,
@@ -134,16 +140,14 @@ enum Test {
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "HeaderCondition"))]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 struct HeaderConditionJson {
     /// The header's name, in any case.
     name: HeaderName,
     /// `true`: the request has the header.
-    #[serde(default, deserialize_with = "only_true")]
-    present: bool,
+    present: Option<True>,
     /// `true`: the request does not have the header.
-    #[serde(default, deserialize_with = "only_true")]
-    absent: bool,
+    absent: Option<True>,
     /// The whole value.
     exact: Option<String>,
     /// How the value begins.
@@ -155,24 +159,18 @@ struct HeaderConditionJson {
     /// A regular expression for the whole value.
     regex: Option<Pattern>,
 }
-
-/// `"present": false` reads like `absent` and like "no matter": neither is guessed.
-fn only_true<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    if bool::deserialize(deserializer)? {
-        return Ok(true);
-    }
-    Err(serde::de::Error::custom(
-        "found boolean `false`, expected `true`, or this field left out",
-    ))
-}
+object!(
+    HeaderConditionJson,
+    "an object such as {\"name\": \"x-plan\", \"exact\": \"free\"}"
+);
 
 impl TryFrom<HeaderConditionJson> for HeaderCondition {
     type Error = String;
 
     fn try_from(json: HeaderConditionJson) -> Result<Self, String> {
         let mut tests: Vec<Test> = [
-            json.present.then_some(Test::Present),
-            json.absent.then_some(Test::Absent),
+            json.present.map(|True| Test::Present),
+            json.absent.map(|True| Test::Absent),
             json.exact.map(Test::Exact),
             json.prefix.map(Test::Prefix),
             json.suffix.map(Test::Suffix),
@@ -200,6 +198,16 @@ impl TryFrom<HeaderConditionJson> for HeaderCondition {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for HeaderCondition {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        HeaderConditionJson::schema_name()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        HeaderConditionJson::json_schema(generator)
+    }
+}
+
 impl HeaderCondition {
     fn holds(&self, request: &impl Request) -> bool {
         let mut values = request.headers().all(self.name.as_str());
@@ -218,3 +226,7 @@ impl HeaderCondition {
 fn contains(value: &[u8], part: &[u8]) -> bool {
     part.is_empty() || value.windows(part.len()).any(|window| window == part)
 }
+
+#[cfg(test)]
+#[path = "matcher_tests.rs"]
+mod tests;

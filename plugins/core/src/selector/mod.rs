@@ -11,6 +11,8 @@ mod matcher;
 mod name;
 mod part;
 mod path;
+#[cfg(test)]
+mod testing;
 mod uri;
 
 pub use client_ip::ClientIp;

@@ -7,7 +7,7 @@ use super::key::{MAX_VALUE_BYTES, Reason, append, append_address};
 use super::name::HeaderName;
 use super::path::{Template, is_variable_name};
 use super::{ClientIp, Request, uri};
-use crate::policy::value::{Short, ShortForm, Text, non_empty, text_value};
+use crate::policy::value::{Short, ShortForm, Text, non_empty, object, text_value};
 
 /// One part of a key.
 #[derive(Debug, Clone, Deserialize)]
@@ -197,7 +197,7 @@ fn cased(value: impl Iterator<Item = u8>, lowercase: bool) -> impl Iterator<Item
 /// A header, with how to read it.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct HeaderPart {
     /// The header's name, in any case.
     name: HeaderName,
@@ -208,6 +208,7 @@ pub struct HeaderPart {
     #[serde(default)]
     lowercase: bool,
 }
+object!(HeaderPart, "an object such as {\"name\": \"x-api-key\"}");
 
 impl ShortForm for HeaderPart {
     const PATTERN: &'static str = HeaderName::PATTERN;
@@ -226,7 +227,7 @@ impl ShortForm for HeaderPart {
 /// A cookie or query parameter, with how to read it.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct NamedPart {
     /// Its name, case included.
     name: Name,
@@ -238,6 +239,7 @@ pub struct NamedPart {
     #[serde(default)]
     lowercase: bool,
 }
+object!(NamedPart, "an object such as {\"name\": \"session\"}");
 
 impl ShortForm for NamedPart {
     const PATTERN: &'static str = Name::PATTERN;
@@ -276,13 +278,14 @@ text_value!(Name);
 /// A variable of a path template.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct PathPart {
     /// The template; without it, the one in the `match` beside this key.
     template: Option<Template>,
     /// The variable's name.
     variable: Variable,
 }
+object!(PathPart, "an object such as {\"variable\": \"id\"}");
 
 impl ShortForm for PathPart {
     const PATTERN: &'static str = Variable::PATTERN;

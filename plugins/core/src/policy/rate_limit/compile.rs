@@ -168,7 +168,7 @@ fn subject(
 
 fn exception(json: OverrideJson, limit: &Limit, path: &str) -> Result<Override, PolicyError> {
     let problem = match (json.rate, json.unlimited, json.deny) {
-        (Some(rate), false, false) => {
+        (Some(rate), None, None) => {
             let rate = rate.0.with_burst(json.burst).map_err(at(path))?;
             let field = if json.burst.is_some() {
                 "burst"
@@ -178,9 +178,9 @@ fn exception(json: OverrideJson, limit: &Limit, path: &str) -> Result<Override, 
             check_cost(limit, &rate, path, field)?;
             return Ok(Override::Rate(rate));
         }
-        (None, unlimited, deny) if unlimited != deny => {
+        (None, unlimited, deny) if unlimited.is_some() != deny.is_some() => {
             if json.burst.is_none() {
-                return Ok(if deny {
+                return Ok(if deny.is_some() {
                     Override::Deny
                 } else {
                     Override::Unlimited
@@ -188,9 +188,7 @@ fn exception(json: OverrideJson, limit: &Limit, path: &str) -> Result<Override, 
             }
             "found a burst without a rate, expected `rate` as well"
         }
-        (None, false, false) => {
-            "found none, expected exactly one of `rate`, `unlimited` and `deny`"
-        }
+        (None, None, None) => "found none, expected exactly one of `rate`, `unlimited` and `deny`",
         _ => "found several, expected exactly one of `rate`, `unlimited` and `deny`",
     };
     Err(PolicyError::new(path, problem))

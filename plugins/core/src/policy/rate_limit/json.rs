@@ -4,9 +4,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::rate::{CostJson, RateText};
-use super::redis::RedisJson;
+use super::redis_json::RedisJson;
 use super::response::ResponseJson;
-use crate::policy::value::{Int, Short, Span, Text, non_empty, text_value};
+use crate::policy::value::{Int, Short, Span, Text, True, non_empty, object, text_value};
 use crate::selector::{ClientIp, Key, Matcher};
 
 /// More limits than this on one route are a mistake, and would make every request slow.
@@ -16,7 +16,7 @@ pub const MAX_LIMITS: usize = 64;
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "RateLimitPolicy"))]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct PolicyJson {
     /// Where this schema is; for editors.
     #[serde(rename = "$schema", default)]
@@ -42,6 +42,7 @@ pub struct PolicyJson {
     #[serde(default)]
     pub(super) local: LocalJson,
 }
+object!(PolicyJson, "an object with `limits`");
 
 fn no_jitter() -> Span<0, 3_600_000> {
     Span::from_millis(0)
@@ -76,7 +77,7 @@ pub enum HeaderStyle {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Limit"))]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct LimitJson {
     /// A name of its own, which clients, metrics and Redis keys show.
     pub(super) name: Name,
@@ -112,6 +113,7 @@ pub struct LimitJson {
     #[serde(default)]
     pub(super) response: ResponseJson,
 }
+object!(LimitJson, "an object with `name`, `key` and `rate`");
 
 /// The most tokens a rate or a burst may have.
 pub const MAX_TOKENS: u64 = 1_000_000_000;
@@ -194,12 +196,13 @@ pub(super) enum ModeJson {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Lease"))]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct LeaseJson {
     /// How many tokens a lease has. Default: a fifth of the burst. The burst shrinks by as many, so that tokens which
     /// one gateway holds unspent are never in the way of another.
     pub(super) tokens: Int<1, MAX_TOKENS>,
 }
+object!(LeaseJson, "an object such as {\"tokens\": 20}");
 
 /// The tokens of a lease when the policy does not say.
 pub(super) fn default_lease(burst: u64) -> u64 {
@@ -210,10 +213,11 @@ pub(super) fn default_lease(burst: u64) -> u64 {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Override"))]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct OverrideJson {
     /// The client: one value for each part of the limit's key. Of a `client_ip` it is an address, which stands for all
     /// that share its prefix.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     #[serde(deserialize_with = "non_empty")]
     pub(super) key: Vec<String>,
     /// Its rate.
@@ -221,18 +225,20 @@ pub(super) struct OverrideJson {
     /// Its burst. Default: as many as its rate's number.
     pub(super) burst: Option<Int<0, MAX_TOKENS>>,
     /// `true`: it is not counted.
-    #[serde(default)]
-    pub(super) unlimited: bool,
+    pub(super) unlimited: Option<True>,
     /// `true`: it is always refused.
-    #[serde(default)]
-    pub(super) deny: bool,
+    pub(super) deny: Option<True>,
 }
+object!(
+    OverrideJson,
+    "an object such as {\"key\": [\"alice\"], \"rate\": \"1000/min\"}"
+);
 
 /// The table in which a gateway process counts by itself: its memory never grows.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[cfg_attr(feature = "schema", schemars(rename = "LocalTable"))]
-#[serde(default, deny_unknown_fields)]
+#[serde(remote = "Self", default, deny_unknown_fields)]
 pub(super) struct LocalJson {
     /// How many clients it has room for, in all limits together. Choose eight times as many as are active within the
     /// longest period: entries are spread by hash, and a table that is half full already has some buckets that
@@ -241,6 +247,11 @@ pub(super) struct LocalJson {
     /// What happens to a new client when its bucket is full of clients that still count.
     pub(super) on_overflow: Overflow,
 }
+object!(
+    LocalJson,
+    "an object such as {\"entries\": 524288}",
+    default
+);
 
 impl Default for LocalJson {
     fn default() -> Self {

@@ -6,6 +6,7 @@ mod compile;
 pub mod json;
 mod rate;
 mod redis;
+mod redis_json;
 mod response;
 
 use std::collections::HashMap;

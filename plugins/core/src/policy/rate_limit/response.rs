@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use crate::policy::value::{Int, Text, text_value};
+use crate::policy::value::{Int, Text, object, text_value};
 use crate::selector::HeaderName;
 
 /// The answer to a refused request. Its header fields can be sent as they are.
@@ -25,7 +25,7 @@ pub struct Response {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[cfg_attr(feature = "schema", schemars(rename = "Response"))]
-#[serde(default, deny_unknown_fields)]
+#[serde(remote = "Self", default, deny_unknown_fields)]
 pub(super) struct ResponseJson {
     /// The status code.
     status: Int<400, 599>,
@@ -36,6 +36,7 @@ pub(super) struct ResponseJson {
     /// More header fields. Those that frame the message (`content-length`, `connection` and their like) cannot be set.
     headers: Fields,
 }
+object!(ResponseJson, "an object such as {\"status\": 503}", default);
 
 impl Default for ResponseJson {
     fn default() -> Self {
@@ -68,25 +69,23 @@ impl ResponseJson {
 const MAX_BODY: usize = 16 << 10;
 
 #[derive(Debug)]
-#[cfg_attr(feature = "schema", derive(serde::Serialize))]
-struct Body(String);
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(feature = "schema", schemars(inline))]
+struct Body(#[cfg_attr(feature = "schema", schemars(length(max = MAX_BODY)))] String);
 
-impl Text for Body {
-    const PATTERN: &'static str = "";
-
-    fn expected() -> String {
-        format!("a text of at most {MAX_BODY} bytes")
-    }
-
-    fn parse(text: &str) -> Result<Self, String> {
-        if text.len() > MAX_BODY {
-            // The body itself would be quoted in full.
-            return Err(format!("{} bytes less", text.len() - MAX_BODY));
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let body = String::deserialize(deserializer)?;
+        if body.len() > MAX_BODY {
+            // Not as an invalid value: it would be quoted whole.
+            return Err(D::Error::custom(format_args!(
+                "found {} bytes, expected at most {MAX_BODY}",
+                body.len()
+            )));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(body))
     }
 }
-text_value!(Body);
 
 /// RFC 9110, 5.5, without what is obsolete.
 #[derive(Debug)]

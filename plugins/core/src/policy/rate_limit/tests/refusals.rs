@@ -1,0 +1,175 @@
+//! Policies with one mistake each, and what their authors are told.
+//!
+//! `refusals.txt` holds pairs of lines: a patch to a good limit (or, below `# policy`, to a good policy), and the
+//! error. A `null` leaves a field out.
+
+use serde_json::Value;
+
+use super::super::RateLimit;
+
+#[test]
+fn each_mistake_is_refused_with_its_path_and_what_was_expected() {
+    let mut lines = include_str!("refusals.txt").lines();
+    let mut whole_policy = false;
+    let mut cases = 0;
+    while let Some(patch) = lines.next() {
+        if patch.starts_with('#') || patch.is_empty() {
+            whole_policy |= patch == "# policy";
+            continue;
+        }
+        let policy = if whole_policy {
+            patched(good_policy(), patch)
+        } else {
+            with_limit(patch)
+        };
+        assert_eq!(Some(refusal(&policy).as_str()), lines.next(), "{patch}");
+        cases += 1;
+    }
+    assert!(cases > 150, "{cases}");
+}
+
+#[test]
+fn what_is_no_policy_at_all_is_refused_with_its_position() {
+    for (text, refusal) in [
+        (
+            "",
+            "policy: found an empty configuration, expected a JSON object",
+        ),
+        (
+            " \n",
+            "policy: found an empty configuration, expected a JSON object",
+        ),
+        (
+            "{",
+            "policy: not valid JSON: EOF while parsing an object (line 1, column 1)",
+        ),
+        (
+            "{\n  \"limits\": [],,\n}",
+            "policy: not valid JSON: key must be a string (line 2, column 16)",
+        ),
+        (
+            "{\"limits\": []} x",
+            "policy: not valid JSON: trailing characters (line 1, column 16)",
+        ),
+        (
+            "[]",
+            "policy: found a list, expected an object with `limits` (line 1, column 0)",
+        ),
+        (
+            "null",
+            "policy: found null, expected an object with `limits` (line 1, column 4)",
+        ),
+        (
+            "{}",
+            "limits: found nothing, expected a value: this field is required (line 1, column 2)",
+        ),
+        (
+            "{\"headers\": \"off\",\n \"headers\": \"off\"}",
+            "headers: found this field twice, expected it once (line 2, column 10)",
+        ),
+        (
+            "{\"limits\": [{\"name\": \"a\", \"name\": \"b\"}]}",
+            "limits[0].name: found this field twice, expected it once (line 1, column 32)",
+        ),
+    ] {
+        let error = RateLimit::load(text.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), refusal, "{text:?}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused() {
+    let error = RateLimit::load(b"{\"limits\": \"\xff\"}").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "policy: found bytes that are no UTF-8 after 12 bytes, expected JSON text"
+    );
+    let error = RateLimit::load(br#"{"limits": [{"name": "\ud800"}]}"#).unwrap_err();
+    assert!(error.to_string().starts_with("limits[0].name: "), "{error}");
+    assert!(
+        error.to_string().contains("surrogate") || error.to_string().contains("hex"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_deep_policy_is_refused_and_not_followed_to_the_end_of_the_stack() {
+    let deep = format!(
+        r#"{{"limits": [{{"match": {}{{}}{}}}]}}"#,
+        r#"{"not": "#.repeat(500),
+        "}".repeat(500)
+    );
+    let error = RateLimit::load(deep.as_bytes()).unwrap_err();
+    assert!(
+        error.to_string().contains("recursion limit exceeded"),
+        "{error}"
+    );
+}
+
+#[test]
+fn two_limits_of_one_name_are_refused() {
+    let mut policy = good_policy();
+    let twin = policy["limits"][0].clone();
+    policy["limits"].as_array_mut().unwrap().push(twin);
+    assert_eq!(
+        refusal(&policy),
+        r#"limits[1].name: found "a", the name of limits[0], expected a name of its own"#
+    );
+}
+
+#[test]
+fn more_limits_than_any_route_needs_are_refused() {
+    let mut policy = good_policy();
+    let limit = policy["limits"][0].clone();
+    policy["limits"] = Value::Array(vec![limit; 65]);
+    assert_eq!(
+        refusal(&policy),
+        "limits: found 65 limits, expected at most 64"
+    );
+}
+
+#[test]
+fn a_body_that_is_too_long_is_not_quoted() {
+    let mut policy = good_policy();
+    policy["limits"][0]["response"] = serde_json::json!({ "body": "x".repeat(20_000) });
+    assert_eq!(
+        refusal(&policy),
+        "limits[0].response.body: found 20000 bytes, expected at most 16384"
+    );
+}
+
+fn good_policy() -> Value {
+    serde_json::json!({ "limits": [{ "name": "a", "key": ["client_ip"], "rate": "10/s" }] })
+}
+
+/// Mode `leased` gets its Redis.
+fn with_limit(patch: &str) -> Value {
+    let mut policy = good_policy();
+    let limit = patched(policy["limits"][0].clone(), patch);
+    if limit["mode"] == "leased" {
+        policy["redis"] = serde_json::json!({ "cluster": "redis" });
+    }
+    policy["limits"] = Value::Array(vec![limit]);
+    policy
+}
+
+fn patched(mut object: Value, patch: &str) -> Value {
+    let patch: Value = serde_json::from_str(patch).unwrap();
+    for (name, value) in patch.as_object().unwrap() {
+        object[name] = value.clone();
+        if value.is_null() {
+            object.as_object_mut().unwrap().remove(name);
+        }
+    }
+    object
+}
+
+/// Without the position, which the table would have to count out.
+fn refusal(policy: &Value) -> String {
+    let error = RateLimit::load(policy.to_string().as_bytes()).err();
+    let text = error.map_or("accepted".to_owned(), |error| error.to_string());
+    match text.rsplit_once(" (line ") {
+        Some((before, _)) => before.to_owned(),
+        None => text,
+    }
+}

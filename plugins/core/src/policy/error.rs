@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use serde_json::error::Category;
+use serde::de::{Expected, Unexpected};
 
 /// A refused policy. Its `Display` reads `limits[2].rate: found string "5/fortnight", expected a rate such as ...`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError {
     path: String,
     problem: String,
-    position: Option<(usize, usize)>,
 }
 
 impl PolicyError {
@@ -18,7 +17,6 @@ impl PolicyError {
         Self {
             path: path.into(),
             problem: problem.into(),
-            position: None,
         }
     }
 
@@ -34,159 +32,141 @@ impl PolicyError {
         &self.problem
     }
 
-    /// The text is no JSON.
+    /// The text is no JSON; the problem has the line and column.
     pub(super) fn syntax(error: &serde_json::Error) -> Self {
-        Self {
-            path: String::new(),
-            problem: format!("not valid JSON: {}", without_position(&error.to_string())),
-            position: position(error),
-        }
-    }
-
-    /// The JSON is no policy.
-    pub(super) fn data(error: serde_path_to_error::Error<serde_json::Error>) -> Self {
-        let mut path = error.path().to_string();
-        let inner = error.into_inner();
-        if path == "." {
-            path.clear();
-        }
-        while let Some(known) = path.strip_suffix(".?") {
-            path.truncate(known.len());
-        }
-        let text = inner.to_string();
-        let message = without_position(&text);
-        let problem = if is_about_choices(&inner, message) {
-            "found none or several of the choices, expected one: its name, or an object with it as the only key"
-                .to_owned()
-        } else {
-            in_our_words(message, &mut path)
-        };
-        Self {
-            path,
-            problem,
-            position: position(&inner),
-        }
+        let (line, column) = (error.line(), error.column());
+        let text = error.to_string();
+        let text = text
+            .rsplit_once(" at line ")
+            .map_or(&*text, |(what, _)| what);
+        let problem = format!("not valid JSON: {text} (line {line}, column {column})");
+        Self::new("", problem)
     }
 }
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.path.is_empty() {
-            "policy"
-        } else {
-            &self.path
+        let path = match self.path.as_str() {
+            "" => "policy",
+            path => path,
         };
-        write!(f, "{path}: {}", self.problem)?;
-        match self.position {
-            Some((line, column)) => write!(f, " (line {line}, column {column})"),
-            None => Ok(()),
-        }
+        write!(f, "{path}: {}", self.problem)
     }
 }
 
 impl std::error::Error for PolicyError {}
 
-fn position(error: &serde_json::Error) -> Option<(usize, usize)> {
-    (error.line() > 0).then(|| (error.line(), error.column()))
+/// A mistake on its way out of the document, which gains a step of its path at each level. Boxed, so that the results
+/// of good values stay small.
+#[derive(Debug)]
+pub(super) struct Mistake(Box<PolicyError>);
+
+impl Mistake {
+    pub(super) fn in_field(mut self, name: &str) -> Self {
+        let path = &mut self.0.path;
+        if !path.is_empty() && !path.starts_with('[') {
+            path.insert(0, '.');
+        }
+        path.insert_str(0, name);
+        self
+    }
+
+    pub(super) fn in_item(mut self, index: usize) -> Self {
+        let path = &mut self.0.path;
+        if !path.is_empty() && !path.starts_with('[') {
+            path.insert(0, '.');
+        }
+        path.insert_str(0, &format!("[{index}]"));
+        self
+    }
+
+    fn at(field: &str, problem: String) -> Self {
+        Self(Box::new(PolicyError::new(field, problem)))
+    }
 }
 
-fn without_position(message: &str) -> &str {
-    message
-        .rsplit_once(" at line ")
-        .map_or(message, |(before, _)| before)
+impl From<Mistake> for PolicyError {
+    fn from(mistake: Mistake) -> Self {
+        *mistake.0
+    }
 }
 
-/// The text has been parsed before. What calls itself a syntax error all the same is a value of another type, or an
-/// object with too few or too many keys, where one of several is chosen by name; or an escape or number that the first
-/// pass did not look into.
-fn is_about_choices(error: &serde_json::Error, message: &str) -> bool {
-    matches!(error.classify(), Category::Syntax | Category::Eof)
-        && ["expected ", "trailing ", "key must be "]
-            .iter()
-            .any(|start| message.starts_with(start))
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
-/// serde hands its complaints over as text. What is not recognised stays as it is, so a change of serde's wording
-/// costs polish, not meaning.
-fn in_our_words(message: &str, path: &mut String) -> String {
-    if let Some(rest) = message.strip_prefix("unknown field ") {
-        let (found, known) = rest.rsplit_once(", expected ").unwrap_or((rest, ""));
-        let found = found.trim_matches('`');
-        end_with(path, found);
-        return format!("unknown field, expected {}", alternatives(found, known));
+impl std::error::Error for Mistake {}
+
+impl serde::de::Error for Mistake {
+    #[cold]
+    fn custom<T: fmt::Display>(problem: T) -> Self {
+        Self::at("", problem.to_string())
     }
-    if let Some(rest) = message.strip_prefix("unknown variant ") {
-        let (found, known) = rest.rsplit_once(", expected ").unwrap_or((rest, ""));
-        let known = alternatives(found.trim_matches('`'), known);
-        return format!("found {found}, expected {known}");
+
+    #[cold]
+    #[inline(never)]
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid_value(found, expected)
     }
-    if let Some(rest) = message.strip_prefix("missing field ") {
-        end_with(path, rest.trim_matches('`'));
-        return "found nothing, expected a value: this field is required".to_owned();
+
+    #[cold]
+    #[inline(never)]
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let (found, expected) = (found.to_string(), expected.to_string());
+        let problem = format!("found {}, expected {}", in_json(&found), in_json(&expected));
+        Self::at("", problem)
     }
-    if let Some(rest) = message.strip_prefix("duplicate field ") {
-        end_with(path, rest.trim_matches('`'));
-        return "found this field twice, expected it once".to_owned();
+
+    #[cold]
+    #[inline(never)]
+    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
+        let problem = format!("unknown field, expected {}", alternatives(field, known));
+        Self::at(field, problem)
     }
-    let complaint = ["invalid type: ", "invalid value: "]
-        .iter()
-        .find_map(|prefix| message.strip_prefix(prefix));
-    match complaint.map(|rest| {
-        rest.rsplit_once(", expected ")
-            .unwrap_or((rest, "something else"))
-    }) {
-        None => message.to_owned(),
-        Some(("unit variant", _)) => {
-            "found only this name, expected an object with the name as its key".to_owned()
-        }
-        Some((found, "unit")) => {
-            format!(
-                "found {}, expected only this name, as a text",
-                json_word(found)
-            )
-        }
-        Some((found, expected)) => {
-            format!(
-                "found {}, expected {}",
-                json_word(found),
-                json_word(expected)
-            )
-        }
+
+    #[cold]
+    #[inline(never)]
+    fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
+        let problem = format!("found {found:?}, expected {}", alternatives(found, known));
+        Self::at("", problem)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn missing_field(field: &'static str) -> Self {
+        let problem = "found nothing, expected a value: this field is required";
+        Self::at(field, problem.to_owned())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn duplicate_field(field: &'static str) -> Self {
+        let problem = "found this field twice, expected it once";
+        Self::at(field, problem.to_owned())
     }
 }
 
 /// serde speaks of Rust.
-fn json_word(word: &str) -> &str {
-    match word {
+fn in_json(words: &str) -> &str {
+    match words {
         "map" => "an object",
         "sequence" | "a sequence" => "a list",
         "f64" => "a number",
+        "a boolean" => "`true` or `false`",
         other => other,
     }
 }
 
-/// Errors about a field are reported at its object or at the field, depending on when serde noticed.
-fn end_with(path: &mut String, field: &str) {
-    let ends = path
-        .strip_suffix(field)
-        .is_some_and(|before| before.is_empty() || before.ends_with('.'));
-    if !ends {
-        if !path.is_empty() {
-            path.push('.');
-        }
-        path.push_str(field);
-    }
-}
-
-/// Turns serde's "one of `a`, `b`" into "`a` or `b`; did you mean `b`?".
-fn alternatives(found: &str, known: &str) -> String {
-    let names: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
-    let list = match names.split_last() {
-        None => return known.to_owned(),
+/// "`a`, `b` or `c`; did you mean `b`?"
+fn alternatives(found: &str, known: &[&str]) -> String {
+    let list = match known.split_last() {
+        None => return "none".to_owned(),
         Some((last, [])) => format!("`{last}`"),
         Some((last, others)) => format!("`{}` or `{last}`", others.join("`, `")),
     };
-    let nearest = names
+    let nearest = known
         .iter()
         .map(|name| (strsim::damerau_levenshtein(name, found), name))
         .min()

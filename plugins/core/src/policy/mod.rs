@@ -9,9 +9,10 @@ mod examples;
 pub mod rate_limit;
 #[cfg(feature = "schema")]
 pub mod schema;
+mod tree;
 pub mod value;
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 pub use error::PolicyError;
 
@@ -26,15 +27,7 @@ pub fn load<T: DeserializeOwned>(json: &[u8]) -> Result<T, PolicyError> {
             "found an empty configuration, expected a JSON object",
         ));
     }
-    if let Err(error) = std::str::from_utf8(json) {
-        let problem = format!(
-            "found bytes that are no UTF-8 after {} bytes, expected JSON text",
-            error.valid_up_to()
-        );
-        return Err(PolicyError::new("", problem));
-    }
-    // Syntax first: afterwards, whatever goes wrong is a mistake in the policy and has a path.
-    serde_json::from_slice::<IgnoredAny>(json).map_err(|error| PolicyError::syntax(&error))?;
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(PolicyError::data)
+    let tree: tree::Json =
+        serde_json::from_slice(json).map_err(|error| PolicyError::syntax(&error))?;
+    T::deserialize(&tree).map_err(PolicyError::from)
 }

@@ -76,47 +76,6 @@ pub fn deserialize_text<'de, D: Deserializer<'de>, T: Text>(
     deserializer.deserialize_str(TextVisitor(PhantomData))
 }
 
-/// Implements `Deserialize` for objects whose derive is `#[serde(remote = "Self")]`. The derive by itself would take a
-/// list for an object, field by field, and an empty list for an object that has only defaults.
-macro_rules! object {
-    ($type:ty, $expected:literal) => {
-        impl<'de> serde::Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct ObjectVisitor;
-
-                impl<'de> serde::de::Visitor<'de> for ObjectVisitor {
-                    type Value = $type;
-
-                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                        f.write_str($expected)
-                    }
-
-                    fn visit_map<A: serde::de::MapAccess<'de>>(
-                        self,
-                        map: A,
-                    ) -> Result<Self::Value, A::Error> {
-                        <$type>::deserialize(serde::de::value::MapAccessDeserializer::new(map))
-                    }
-                }
-
-                deserializer.deserialize_map(ObjectVisitor)
-            }
-        }
-    };
-    // For one that is a default somewhere: the schema shows it.
-    ($type:ty, $expected:literal, default) => {
-        $crate::policy::value::object!($type, $expected);
-
-        #[cfg(feature = "schema")]
-        impl serde::Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                <$type>::serialize(self, serializer)
-            }
-        }
-    };
-}
-pub(crate) use object;
-
 /// An object that may also be written as one text, for its commonest use.
 #[derive(Debug, Clone)]
 pub struct Short<T>(pub T);

@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::Request;
-use crate::policy::value::{Int, Text, non_empty, object, text_value};
+use crate::policy::value::{Int, Text, non_empty, text_value};
 
 /// How to find the client's address, and how much of it counts.
 #[derive(Debug, Clone, Deserialize)]
@@ -55,7 +55,11 @@ impl Default for ClientIp {
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[cfg_attr(feature = "schema", schemars(rename = "ClientIp"))]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "an object such as {\"trusted_hops\": 1}"
+)]
 struct ClientIpJson {
     /// How many entries at the right end of X-Forwarded-For were written by proxies you run, as this filter sees the
     /// list. The client is the leftmost of them: the Nth from the right. Envoy with `use_remote_address: true` counts,
@@ -73,11 +77,6 @@ struct ClientIpJson {
     /// bits one client can have as many identities as it likes.
     ipv6_prefix: Int<1, 128>,
 }
-object!(
-    ClientIpJson,
-    "an object such as {\"trusted_hops\": 1}",
-    default
-);
 
 impl Default for ClientIpJson {
     fn default() -> Self {
@@ -130,7 +129,7 @@ impl schemars::JsonSchema for ClientIp {
 impl serde::Serialize for ClientIp {
     /// Only the default is ever written: for the schema.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        ClientIpJson::serialize(&ClientIpJson::default(), serializer)
+        ClientIpJson::default().serialize(serializer)
     }
 }
 

@@ -14,7 +14,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use super::key::Reason;
 use super::part::Duplicates;
 use super::{HeaderName, Request};
-use crate::policy::value::{ShortForm, Text, object, text_value};
+use crate::policy::value::{ShortForm, Text, text_value};
 
 /// Some issuers pad, most do not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -26,7 +26,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// claim is text, a number or a boolean; anything else, and a token that is none, counts as missing.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"claim\": \"sub\"}"
+)]
 pub struct JwtClaim {
     /// The claim's name; `realm.tenant` is `tenant` inside `realm`. A JSON pointer (`/https:~1~1example.com~1tenant`)
     /// reaches every name and, by number, into lists.
@@ -35,7 +38,6 @@ pub struct JwtClaim {
     #[serde(default = "authorization")]
     header: HeaderName,
 }
-object!(JwtClaim, "an object such as {\"claim\": \"sub\"}");
 
 fn authorization() -> HeaderName {
     HeaderName::from_static("authorization")

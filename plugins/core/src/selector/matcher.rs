@@ -5,13 +5,17 @@ use serde::{Deserialize, Deserializer};
 use super::name::{HeaderName, Pattern, is_token};
 use super::path::{PathMatch, Template};
 use super::{Request, uri};
-use crate::policy::value::{Text, True, non_empty, object, text_value};
+use crate::policy::value::{Text, True, non_empty, text_value};
 
 /// Conditions that must all hold. One without conditions matches every request.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Match"))]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "an object with conditions such as {\"methods\": [\"GET\"]}"
+)]
 pub struct Matcher {
     /// The request has one of these methods, such as `["GET", "HEAD"]`. Methods are upper case and compared as they
     /// are.
@@ -32,10 +36,6 @@ pub struct Matcher {
     #[serde(deserialize_with = "not_empty")]
     not: Option<Box<Matcher>>,
 }
-object!(
-    Matcher,
-    "an object with conditions such as {\"methods\": [\"GET\"]}"
-);
 
 impl Matcher {
     /// Whether the request meets every condition.
@@ -140,7 +140,10 @@ enum Test {
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "HeaderCondition"))]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"name\": \"x-plan\", \"exact\": \"free\"}"
+)]
 struct HeaderConditionJson {
     /// The header's name, in any case.
     name: HeaderName,
@@ -159,10 +162,6 @@ struct HeaderConditionJson {
     /// A regular expression for the whole value.
     regex: Option<Pattern>,
 }
-object!(
-    HeaderConditionJson,
-    "an object such as {\"name\": \"x-plan\", \"exact\": \"free\"}"
-);
 
 impl TryFrom<HeaderConditionJson> for HeaderCondition {
     type Error = String;

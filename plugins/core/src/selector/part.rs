@@ -7,13 +7,16 @@ use super::key::{MAX_VALUE_BYTES, Reason, append, append_address};
 use super::name::HeaderName;
 use super::path::{Template, is_variable_name};
 use super::{ClientIp, Request, uri};
-use crate::policy::value::{Short, ShortForm, Text, non_empty, object, text_value};
+use crate::policy::value::{Short, ShortForm, Text, non_empty, text_value};
 
 /// One part of a key.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "KeyPart"))]
-#[serde(rename_all = "snake_case")]
+#[serde(
+    rename_all = "snake_case",
+    expecting = "a part such as \"client_ip\" or {\"header\": \"x-api-key\"}"
+)]
 pub enum Part {
     /// A header's value.
     Header(Short<HeaderPart>),
@@ -40,7 +43,7 @@ pub enum Part {
 /// could pick a fresh bucket for every request, refuse them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", expecting = "`first`, `last` or `deny`")]
 pub enum Duplicates {
     /// The first copy.
     First,
@@ -197,7 +200,10 @@ fn cased(value: impl Iterator<Item = u8>, lowercase: bool) -> impl Iterator<Item
 /// A header, with how to read it.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"name\": \"x-api-key\"}"
+)]
 pub struct HeaderPart {
     /// The header's name, in any case.
     name: HeaderName,
@@ -208,7 +214,6 @@ pub struct HeaderPart {
     #[serde(default)]
     lowercase: bool,
 }
-object!(HeaderPart, "an object such as {\"name\": \"x-api-key\"}");
 
 impl ShortForm for HeaderPart {
     const PATTERN: &'static str = HeaderName::PATTERN;
@@ -227,7 +232,10 @@ impl ShortForm for HeaderPart {
 /// A cookie or query parameter, with how to read it.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"name\": \"session\"}"
+)]
 pub struct NamedPart {
     /// Its name, case included.
     name: Name,
@@ -239,7 +247,6 @@ pub struct NamedPart {
     #[serde(default)]
     lowercase: bool,
 }
-object!(NamedPart, "an object such as {\"name\": \"session\"}");
 
 impl ShortForm for NamedPart {
     const PATTERN: &'static str = Name::PATTERN;
@@ -278,14 +285,16 @@ text_value!(Name);
 /// A variable of a path template.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"variable\": \"id\"}"
+)]
 pub struct PathPart {
     /// The template; without it, the one in the `match` beside this key.
     template: Option<Template>,
     /// The variable's name.
     variable: Variable,
 }
-object!(PathPart, "an object such as {\"variable\": \"id\"}");
 
 impl ShortForm for PathPart {
     const PATTERN: &'static str = Variable::PATTERN;

@@ -13,7 +13,10 @@ use crate::policy::value::{Text, text_value};
 /// A condition on the path.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[serde(
+    rename_all = "snake_case",
+    expecting = "a path such as {\"prefix\": \"/api\"}"
+)]
 pub enum PathMatch {
     /// The whole path: `/health`.
     Exact(LiteralPath),

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use super::rate::{CostJson, RateText};
 use super::redis_json::RedisJson;
 use super::response::ResponseJson;
-use crate::policy::value::{Int, Short, Span, Text, True, non_empty, object, text_value};
+use crate::policy::value::{Int, Short, Span, Text, True, non_empty, text_value};
 use crate::selector::{ClientIp, Key, Matcher};
 
 /// More limits than this on one route are a mistake, and would make every request slow.
@@ -16,7 +16,7 @@ pub const MAX_LIMITS: usize = 64;
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "RateLimitPolicy"))]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with `limits`")]
 pub struct PolicyJson {
     /// Where this schema is; for editors.
     #[serde(rename = "$schema", default)]
@@ -42,7 +42,6 @@ pub struct PolicyJson {
     #[serde(default)]
     pub(super) local: LocalJson,
 }
-object!(PolicyJson, "an object with `limits`");
 
 fn no_jitter() -> Span<0, 3_600_000> {
     Span::from_millis(0)
@@ -62,7 +61,7 @@ fn limits<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Limit
 /// Which header fields tell clients of their limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", expecting = "`draft`, `legacy` or `off`")]
 pub enum HeaderStyle {
     /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10).
     #[default]
@@ -77,7 +76,10 @@ pub enum HeaderStyle {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Limit"))]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with `name`, `key` and `rate`"
+)]
 pub struct LimitJson {
     /// A name of its own, which clients, metrics and Redis keys show.
     pub(super) name: Name,
@@ -113,7 +115,6 @@ pub struct LimitJson {
     #[serde(default)]
     pub(super) response: ResponseJson,
 }
-object!(LimitJson, "an object with `name`, `key` and `rate`");
 
 /// The most tokens a rate or a burst may have.
 pub const MAX_TOKENS: u64 = 1_000_000_000;
@@ -143,7 +144,10 @@ text_value!(Name);
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[cfg_attr(feature = "schema", schemars(rename = "OnMissingKey"))]
-#[serde(rename_all = "snake_case")]
+#[serde(
+    rename_all = "snake_case",
+    expecting = "`skip`, `deny` or {\"default\": ...}"
+)]
 pub(super) enum OnMissingKeyJson {
     /// The limit does not apply to it.
     #[default]
@@ -180,7 +184,7 @@ text_value!(DefaultValue);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[cfg_attr(feature = "schema", schemars(rename = "Mode"))]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", expecting = "`local`, `strict` or `leased`")]
 pub(super) enum ModeJson {
     /// Each gateway process for itself: n gateways admit n times the rate.
     #[default]
@@ -196,13 +200,12 @@ pub(super) enum ModeJson {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Lease"))]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"tokens\": 20}")]
 pub(super) struct LeaseJson {
     /// How many tokens a lease has. Default: a fifth of the burst. The burst shrinks by as many, so that tokens which
     /// one gateway holds unspent are never in the way of another.
     pub(super) tokens: Int<1, MAX_TOKENS>,
 }
-object!(LeaseJson, "an object such as {\"tokens\": 20}");
 
 /// The tokens of a lease when the policy does not say.
 pub(super) fn default_lease(burst: u64) -> u64 {
@@ -213,7 +216,10 @@ pub(super) fn default_lease(burst: u64) -> u64 {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Override"))]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"key\": [\"alice\"], \"rate\": \"1000/min\"}"
+)]
 pub(super) struct OverrideJson {
     /// The client: one value for each part of the limit's key. Of a `client_ip` it is an address, which stands for all
     /// that share its prefix.
@@ -229,16 +235,16 @@ pub(super) struct OverrideJson {
     /// `true`: it is always refused.
     pub(super) deny: Option<True>,
 }
-object!(
-    OverrideJson,
-    "an object such as {\"key\": [\"alice\"], \"rate\": \"1000/min\"}"
-);
 
 /// The table in which a gateway process counts by itself: its memory never grows.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[cfg_attr(feature = "schema", schemars(rename = "LocalTable"))]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "an object such as {\"entries\": 524288}"
+)]
 pub(super) struct LocalJson {
     /// How many clients it has room for, in all limits together. Choose eight times as many as are active within the
     /// longest period: entries are spread by hash, and a table that is half full already has some buckets that
@@ -247,11 +253,6 @@ pub(super) struct LocalJson {
     /// What happens to a new client when its bucket is full of clients that still count.
     pub(super) on_overflow: Overflow,
 }
-object!(
-    LocalJson,
-    "an object such as {\"entries\": 524288}",
-    default
-);
 
 impl Default for LocalJson {
     fn default() -> Self {
@@ -265,7 +266,7 @@ impl Default for LocalJson {
 /// What happens to a client that the table has no room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", expecting = "`allow` or `deny`")]
 pub enum Overflow {
     /// It passes, uncounted: a flood of invented clients gets through.
     Allow,

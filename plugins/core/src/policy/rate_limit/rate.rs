@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use super::json::MAX_TOKENS;
 use super::{Cost, Rate};
 use crate::gcra::{Quota, QuotaError};
-use crate::policy::value::{Int, ShortForm, Span, object};
+use crate::policy::value::{Int, ShortForm, Span};
 use crate::selector::HeaderName;
 use crate::units;
 
@@ -21,17 +21,16 @@ type Period = Span<1, { 366 * DAY_MS }>;
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Rate"))]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"limit\": 100, \"period\": \"1m\"}"
+)]
 pub(super) struct RateText {
     /// How many tokens. 0 refuses everything.
     limit: Int<0, MAX_TOKENS>,
     /// In which time, from 1 ms to 366 days.
     period: Period,
 }
-object!(
-    RateText,
-    "an object such as {\"limit\": 100, \"period\": \"1m\"}"
-);
 
 impl ShortForm for RateText {
     const PATTERN: &'static str = units::RATE_PATTERN;
@@ -104,7 +103,10 @@ impl Default for CostJson {
 /// A cost that a header states. Let it be set by your own services or gateway: a client that can set it chooses 0.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"header\": \"x-cost\", \"max\": 50}"
+)]
 struct HeaderCost {
     /// The header, with a whole number.
     header: HeaderName,
@@ -114,10 +116,6 @@ struct HeaderCost {
     #[serde(default = "one")]
     default: Int<0, MAX_TOKENS>,
 }
-object!(
-    HeaderCost,
-    "an object such as {\"header\": \"x-cost\", \"max\": 50}"
-);
 
 fn one() -> Int<0, MAX_TOKENS> {
     Int(1)

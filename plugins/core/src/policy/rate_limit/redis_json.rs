@@ -6,13 +6,16 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::redis::{Batch, Breaker, OnError, Redis, Secret};
-use crate::policy::value::{Int, Size, Span, Text, object, text_value};
+use crate::policy::value::{Int, Size, Span, Text, text_value};
 
 /// Where Redis is and how to get along with it.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Redis"))]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"cluster\": \"redis\"}"
+)]
 pub(super) struct RedisJson {
     /// The name of the gateway's cluster that leads to Redis.
     cluster: ClusterName,
@@ -43,7 +46,6 @@ pub(super) struct RedisJson {
     #[serde(default)]
     batch: BatchJson,
 }
-object!(RedisJson, "an object such as {\"cluster\": \"redis\"}");
 
 fn default_timeout() -> Span<1, 60_000> {
     Span::from_millis(50)
@@ -147,18 +149,17 @@ text_value!(KeyPrefix);
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[cfg_attr(feature = "schema", schemars(rename = "Breaker"))]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "an object such as {\"failures\": 5, \"open_for\": \"5s\"}"
+)]
 struct BreakerJson {
     /// After so many failures in a row.
     failures: Int<1, 1_000>,
     /// For so long; then one request tries again.
     open_for: Span<1, 3_600_000>,
 }
-object!(
-    BreakerJson,
-    "an object such as {\"failures\": 5, \"open_for\": \"5s\"}",
-    default
-);
 
 impl Default for BreakerJson {
     fn default() -> Self {
@@ -173,7 +174,10 @@ impl Default for BreakerJson {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[cfg_attr(feature = "schema", schemars(rename = "OnError"))]
-#[serde(rename_all = "snake_case")]
+#[serde(
+    rename_all = "snake_case",
+    expecting = "`allow`, `deny` or {\"local\": {\"fraction\": 0.5}}"
+)]
 enum OnErrorJson {
     /// Each gateway process enforces a part of the rate by itself.
     Local(LocalJson),
@@ -193,12 +197,15 @@ impl Default for OnErrorJson {
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[cfg_attr(feature = "schema", schemars(rename = "LocalShare"))]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "an object such as {\"fraction\": 0.5}"
+)]
 struct LocalJson {
     /// More than 0, at most 1. With n gateways, 1/n keeps the whole to the rate.
     fraction: Fraction,
 }
-object!(LocalJson, "an object such as {\"fraction\": 0.5}", default);
 
 #[derive(Debug)]
 #[cfg_attr(feature = "schema", derive(serde::Serialize))]
@@ -240,7 +247,11 @@ impl schemars::JsonSchema for Fraction {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[cfg_attr(feature = "schema", schemars(rename = "Batch"))]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "an object such as {\"in_flight\": 1}"
+)]
 struct BatchJson {
     /// At most so many commands in one.
     max_commands: Int<1, 10_000>,
@@ -249,7 +260,6 @@ struct BatchJson {
     /// At most so many under way at once, for each worker. With one, what comes meanwhile gathers for the next.
     in_flight: Int<1, 64>,
 }
-object!(BatchJson, "an object such as {\"in_flight\": 1}", default);
 
 impl Default for BatchJson {
     fn default() -> Self {
@@ -293,12 +303,14 @@ impl<'de> Deserialize<'de> for Secret {
 /// A credential that an environment variable holds.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"env\": \"REDIS_PASSWORD\"}"
+)]
 struct FromEnv {
     /// The variable's name. The gateway must hand it to the filter (Envoy: `vm_config.environment_variables`).
     env: VariableName,
 }
-object!(FromEnv, "an object such as {\"env\": \"REDIS_PASSWORD\"}");
 
 #[cfg(feature = "schema")]
 impl schemars::JsonSchema for Secret {

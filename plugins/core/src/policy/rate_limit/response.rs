@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use crate::policy::value::{Int, Text, object, text_value};
+use crate::policy::value::{Int, Text, text_value};
 use crate::selector::HeaderName;
 
 /// The answer to a refused request. Its header fields can be sent as they are.
@@ -25,7 +25,11 @@ pub struct Response {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[cfg_attr(feature = "schema", schemars(rename = "Response"))]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "an object such as {\"status\": 503}"
+)]
 pub(super) struct ResponseJson {
     /// The status code.
     status: Int<400, 599>,
@@ -36,7 +40,6 @@ pub(super) struct ResponseJson {
     /// More header fields. Those that frame the message (`content-length`, `connection` and their like) cannot be set.
     headers: Fields,
 }
-object!(ResponseJson, "an object such as {\"status\": 503}", default);
 
 impl Default for ResponseJson {
     fn default() -> Self {

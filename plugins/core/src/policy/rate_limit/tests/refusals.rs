@@ -29,7 +29,7 @@ fn each_mistake_is_refused_with_its_path_and_what_was_expected() {
 }
 
 #[test]
-fn what_is_no_policy_at_all_is_refused_with_its_position() {
+fn what_is_no_policy_at_all_is_refused() {
     for (text, refusal) in [
         (
             "",
@@ -53,23 +53,23 @@ fn what_is_no_policy_at_all_is_refused_with_its_position() {
         ),
         (
             "[]",
-            "policy: found a list, expected an object with `limits` (line 1, column 0)",
+            "policy: found a list, expected an object with `limits`",
         ),
         (
             "null",
-            "policy: found null, expected an object with `limits` (line 1, column 4)",
+            "policy: found null, expected an object with `limits`",
         ),
         (
             "{}",
-            "limits: found nothing, expected a value: this field is required (line 1, column 2)",
+            "limits: found nothing, expected a value: this field is required",
         ),
         (
             "{\"headers\": \"off\",\n \"headers\": \"off\"}",
-            "headers: found this field twice, expected it once (line 2, column 10)",
+            "headers: found this field twice, expected it once",
         ),
         (
             "{\"limits\": [{\"name\": \"a\", \"name\": \"b\"}]}",
-            "limits[0].name: found this field twice, expected it once (line 1, column 32)",
+            "limits[0].name: found this field twice, expected it once",
         ),
     ] {
         let error = RateLimit::load(text.as_bytes()).unwrap_err();
@@ -82,13 +82,7 @@ fn bytes_that_are_no_text_are_refused() {
     let error = RateLimit::load(b"{\"limits\": \"\xff\"}").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "policy: found bytes that are no UTF-8 after 12 bytes, expected JSON text"
-    );
-    let error = RateLimit::load(br#"{"limits": [{"name": "\ud800"}]}"#).unwrap_err();
-    assert!(error.to_string().starts_with("limits[0].name: "), "{error}");
-    assert!(
-        error.to_string().contains("surrogate") || error.to_string().contains("hex"),
-        "{error}"
+        "policy: not valid JSON: invalid unicode code point (line 1, column 13)"
     );
 }
 
@@ -164,12 +158,24 @@ fn patched(mut object: Value, patch: &str) -> Value {
     object
 }
 
-/// Without the position, which the table would have to count out.
 fn refusal(policy: &Value) -> String {
     let error = RateLimit::load(policy.to_string().as_bytes()).err();
-    let text = error.map_or("accepted".to_owned(), |error| error.to_string());
-    match text.rsplit_once(" (line ") {
-        Some((before, _)) => before.to_owned(),
-        None => text,
+    error.map_or("accepted".to_owned(), |error| error.to_string())
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
+        let _ = RateLimit::load(&bytes);
+    }
+
+    #[test]
+    fn an_example_with_a_hole_is_read_without_a_panic(at: proptest::sample::Index, byte: u8) {
+        let mut example = crate::policy::examples::FULL.as_bytes().to_vec();
+        let at = at.index(example.len());
+        example[at] = byte;
+        let _ = RateLimit::load(&example);
+        example.remove(at);
+        let _ = RateLimit::load(&example);
     }
 }

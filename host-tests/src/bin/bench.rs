@@ -21,6 +21,8 @@ struct Variant {
     gateway: Gateway,
     /// Requests per second, by round.
     rates: Vec<f64>,
+    /// Microseconds of Envoy's processor time per request, by round: steadier than the rate on a busy machine.
+    costs: Vec<f64>,
 }
 
 fn main() {
@@ -36,10 +38,15 @@ fn main() {
     let mut variants = variants(&redis, &picked);
     for round in 0..=rounds {
         for variant in &mut variants {
-            let rate = load(&variant.gateway, if round == 0 { 1 } else { seconds });
+            let pid = variant.gateway.envoy().running().pid();
+            let before = processor_time(pid);
+            let (rate, requests) = load(&variant.gateway, if round == 0 { 1 } else { seconds });
             // The first round only warms up.
             if round > 0 {
                 variant.rates.push(rate);
+                variant
+                    .costs
+                    .push((processor_time(pid) - before) * 1e6 / requests);
             }
         }
     }
@@ -57,6 +64,7 @@ fn variants(redis: &Redis, picked: &[String]) -> Vec<Variant> {
                 goal,
                 gateway,
                 rates: Vec::new(),
+                costs: Vec::new(),
             });
         }
     };
@@ -134,7 +142,8 @@ fn denying(mode: &str) -> Value {
     policy
 }
 
-fn load(gateway: &Gateway, seconds: usize) -> f64 {
+/// Requests per second, and how many requests in all.
+fn load(gateway: &Gateway, seconds: usize) -> (f64, f64) {
     let output = Command::new(tools::wrk())
         .args(["-t", "1", "-c", CONNECTIONS, "-d", &format!("{seconds}s")])
         .args(["-H", "x-api-key: 8e03978e-40d5-43e8-bc93-6894a57f9324"])
@@ -142,10 +151,28 @@ fn load(gateway: &Gateway, seconds: usize) -> f64 {
         .output()
         .expect("wrk runs");
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines()
-        .find_map(|line| line.strip_prefix("Requests/sec:"))
-        .and_then(|rate| rate.trim().parse().ok())
+    let number = |text: &str| text.trim().parse().ok();
+    let rate = text
+        .lines()
+        .find_map(|line| number(line.strip_prefix("Requests/sec:")?));
+    let requests = text
+        .lines()
+        .find_map(|line| number(line.split_once(" requests in")?.0));
+    rate.zip(requests)
         .unwrap_or_else(|| panic!("wrk prints no rate: {text}"))
+}
+
+/// Seconds of processor time that a process has taken, all its threads together.
+fn processor_time(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split(' ')
+        .collect();
+    let ticks = |index: usize| fields[index].parse::<f64>().expect("a number of ticks");
+    (ticks(12) + ticks(13)) / rustix::param::clock_ticks_per_second() as f64
 }
 
 fn print(variants: &[Variant]) {
@@ -172,7 +199,7 @@ fn print(variants: &[Variant]) {
             .collect();
         ratios.sort_by(f64::total_cmp);
         println!(
-            "{:38} {:>9.0} {:>7.3} {:>7.3} - {:.3} {:>6}",
+            "{:38} {:>9.0} {:>7.3} {:>7.3} - {:.3} {:>6} {:>8.2}",
             variant.name,
             median(&variant.rates),
             median(&ratios),
@@ -181,6 +208,7 @@ fn print(variants: &[Variant]) {
             variant
                 .goal
                 .map_or(String::new(), |goal| format!("{goal:.2}")),
+            median(&variant.costs),
         );
     }
 }

@@ -73,17 +73,20 @@ pub struct Decision {
 }
 
 impl Quota {
+    /// Denies everything.
+    pub const NOTHING: Self = Self {
+        interval: 0,
+        tolerance: 0,
+        burst: 0,
+    };
+
     /// `limit` tokens per `period`, at most `burst` at one instant. A `limit` or `burst` of 0 denies everything.
     ///
     /// # Errors
     /// When the rate or the burst is outside what whole picoseconds and Redis's doubles represent exactly.
     pub fn new(limit: u64, period: Duration, burst: u64) -> Result<Self, QuotaError> {
         if limit == 0 || burst == 0 {
-            return Ok(Self {
-                interval: 0,
-                tolerance: 0,
-                burst: 0,
-            });
+            return Ok(Self::NOTHING);
         }
         let period = period.as_nanos() * 1_000;
         let interval = period.div_ceil(Ps::from(limit));

@@ -101,13 +101,13 @@ mod tests {
 
     #[test]
     fn duplicates_and_bytes_that_are_no_text_are_kept() {
-        let headers = Headers::from_pairs(&[
-            (&b":path"[..], &b"/"[..]),
-            (b"x", b"\xff\x00"),
-            (b"x", b""),
-        ]);
+        let headers =
+            Headers::from_pairs(&[(&b":path"[..], &b"/"[..]), (b"x", b"\xff\x00"), (b"x", b"")]);
         assert_eq!(headers.first(":path"), Some(&b"/"[..]));
-        assert_eq!(headers.all("x").collect::<Vec<_>>(), [&b"\xff\x00"[..], b""]);
+        assert_eq!(
+            headers.all("x").collect::<Vec<_>>(),
+            [&b"\xff\x00"[..], b""]
+        );
         assert_eq!(headers.first("absent"), None);
     }
 

@@ -4,5 +4,8 @@
 pub mod gcra;
 pub mod headers;
 pub mod policy;
+pub mod rate_limit;
+pub mod redis;
 pub mod selector;
+pub mod slots;
 pub mod units;

@@ -4,9 +4,15 @@
 //! buckets holds `ways` records each, and a client's hash picks its bucket. A record that has expired means the same
 //! as none, so only such records are evicted; a bucket whose records are all alive is full, and says so.
 //!
-//! A change is a pure decision inside a compare-and-swap loop (the shape of `governor`'s `measure_and_replace`).
+//! A change is a pure decision inside a compare-and-swap loop (the shape of `governor`'s `measure_and_replace`). Its
+//! read can often be saved, see [`Copies`].
 
-/// The gateway's shared key-value data, with Envoy's rules.
+mod copies;
+
+use copies::Copies;
+
+/// The gateway's shared key-value data, with Envoy's rules: one counter gives every write of the process, to whichever
+/// key, a version that was never given before.
 pub trait SharedData {
     /// The value and its version; none when the key was never written.
     fn get(&self, key: &str) -> Option<(Vec<u8>, Version)>;
@@ -73,6 +79,7 @@ pub struct SlotTable<S> {
     prefix: usize,
     buckets: u64,
     ways: usize,
+    copies: Copies,
     pub counters: Counters,
 }
 
@@ -88,6 +95,7 @@ impl<S: SharedData> SlotTable<S> {
             key,
             buckets: u64::from(buckets),
             ways: ways as usize,
+            copies: Copies::default(),
             counters: Counters::default(),
         }
     }
@@ -103,25 +111,48 @@ impl<S: SharedData> SlotTable<S> {
         alive: impl Fn(&Payload) -> bool,
         mut decide: impl FnMut(Option<Payload>) -> Step<T>,
     ) -> Result<T, Refusal> {
-        self.name(hash % self.buckets);
+        let index = hash % self.buckets;
+        self.name(index);
         for _ in 0..MAX_TRIES {
-            let (mut bucket, version) = self.store.get(&self.key).unwrap_or((Vec::new(), ABSENT));
+            let copy = self.copies.take(index);
+            let is_copy = copy.is_some();
+            let (mut bucket, version) = copy.unwrap_or_else(|| self.read());
             match decide(find(&bucket, hash)) {
+                // A copy may be old: what is not written, and so not checked against the version, is decided afresh.
+                Step::Keep(_) if is_copy => {}
                 Step::Keep(answer) => return Ok(answer),
                 Step::Write(payload, answer) => {
                     if !put(&mut bucket, self.ways, hash, payload, &alive) {
+                        if is_copy {
+                            continue;
+                        }
                         self.counters.full += 1;
                         return Err(Refusal::Full);
                     }
                     if self.store.set(&self.key, &bucket, version).is_ok() {
+                        self.copies.written(index, bucket);
                         return Ok(answer);
                     }
-                    self.counters.retries += 1;
+                    if is_copy {
+                        self.copies.failed();
+                    } else {
+                        self.counters.retries += 1;
+                    }
                 }
             }
         }
         self.counters.contended += 1;
         Err(Refusal::Contended)
+    }
+
+    fn read(&mut self) -> (Vec<u8>, Version) {
+        match self.store.get(&self.key) {
+            Some((bucket, version)) => {
+                self.copies.seen(version);
+                (bucket, version)
+            }
+            None => (Vec::new(), ABSENT),
+        }
     }
 
     fn name(&mut self, bucket: u64) {
@@ -185,4 +216,4 @@ fn put(
 
 #[cfg(test)]
 #[path = "slots_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -16,13 +16,16 @@ pub struct FakeShared {
 struct Inner {
     data: HashMap<String, (Vec<u8>, Version)>,
     last: Version,
+    reads: usize,
     /// Writes that another worker slips in before the next writes of this one.
     intruders: Vec<(String, Vec<u8>)>,
 }
 
 impl SharedData for FakeShared {
     fn get(&self, key: &str) -> Option<(Vec<u8>, Version)> {
-        self.inner.borrow().data.get(key).cloned()
+        let mut inner = self.inner.borrow_mut();
+        inner.reads += 1;
+        inner.data.get(key).cloned()
     }
 
     fn set(&self, key: &str, value: &[u8], expected: Version) -> Result<(), Mismatch> {
@@ -122,6 +125,40 @@ fn a_worker_that_never_gets_its_turn_gives_up() {
 }
 
 #[test]
+fn one_busy_worker_reads_each_bucket_once() {
+    let store = FakeShared::default();
+    let mut table = SlotTable::new(store.clone(), "t", 4, 2);
+    for n in 0..100u8 {
+        assert_eq!(add_one(&mut table, u64::from(n % 4)), Ok(n / 4 + 1));
+    }
+    assert_eq!(store.inner.borrow().reads, 4);
+    assert_eq!(table.counters.retries, 0);
+}
+
+#[test]
+fn what_is_not_written_is_never_decided_on_a_copy() {
+    let store = FakeShared::default();
+    let mut one = SlotTable::new(store.clone(), "t", 1, 2);
+    let mut two = SlotTable::new(store, "t", 1, 2);
+    assert_eq!(add_one(&mut one, 9), Ok(1));
+    assert_eq!(add_one(&mut two, 9), Ok(2));
+    assert_eq!(read(&mut one, 9), Some(2));
+}
+
+#[test]
+fn versions_that_start_again_are_followed() {
+    let store = FakeShared::default();
+    store.inner.borrow_mut().last = Version::MAX - 10;
+    let mut table = SlotTable::new(store.clone(), "t", 1, 2);
+    for n in 0..100u8 {
+        if n == 5 {
+            store.inner.borrow_mut().last = 0;
+        }
+        assert_eq!(add_one(&mut table, 9), Ok(n + 1));
+    }
+}
+
+#[test]
 fn only_expired_records_make_room() {
     let mut table = SlotTable::new(FakeShared::default(), "t", 1, 2);
     let write = |table: &mut SlotTable<_>, hash, value: u8| {
@@ -167,6 +204,25 @@ fn ten_million_clients_stay_within_the_configured_buckets() {
 }
 
 proptest! {
+    /// Whoever writes when: every addition counts exactly once.
+    #[test]
+    fn no_interleaving_of_workers_loses_a_change(
+        turns in prop::collection::vec((0usize..4, 0u64..6), 1..400),
+    ) {
+        let store = FakeShared::default();
+        let mut workers: Vec<_> = (0..4).map(|_| SlotTable::new(store.clone(), "t", 3, 8)).collect();
+        let mut expected = [0u8; 6];
+        for (worker, hash) in turns {
+            let sum = &mut expected[hash as usize];
+            *sum = sum.wrapping_add(1);
+            let changed = workers[worker].update(hash, |_| true, |old| {
+                let new = count(old).wrapping_add(1);
+                Step::Write([new; 16], new)
+            });
+            prop_assert_eq!(changed, Ok(*sum));
+        }
+    }
+
     #[test]
     fn a_bucket_of_any_bytes_is_read_without_a_panic(bytes: Vec<u8>, hash: u64) {
         let store = FakeShared::default();

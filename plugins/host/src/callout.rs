@@ -19,11 +19,7 @@ pub fn post(cluster: &str, body: &[u8], timeout: Ps) -> Result<u32, Trouble> {
     let millis = u64::try_from(timeout / (PS_PER_S / 1_000)).unwrap_or(u64::MAX);
     hostcalls::dispatch_http_call(
         cluster,
-        vec![
-            (":method", "POST"),
-            (":path", "/"),
-            (":authority", "redis"),
-        ],
+        vec![(":method", "POST"), (":path", "/"), (":authority", "redis")],
         Some(body),
         Vec::new(),
         Duration::from_millis(millis.clamp(1, 60_000)),

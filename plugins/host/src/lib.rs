@@ -8,6 +8,8 @@ pub mod clock;
 pub mod configuration;
 pub mod message;
 pub mod metrics;
+pub mod random;
+mod raw;
 pub mod shared;
 pub mod stream;
 pub mod wakeup;

@@ -1,5 +1,6 @@
 //! The request and the response that a stream is about.
 
+use crate::raw;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::MapType;
 use sluice_core::headers::Headers;
@@ -15,9 +16,8 @@ impl CurrentRequest {
     /// Reads all headers. Call it in `on_http_request_headers` only: the map is gone once the request has moved on.
     #[must_use]
     pub fn read() -> Self {
-        let pairs = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
         Self {
-            headers: Headers::from_pairs(&pairs),
+            headers: raw::headers(MapType::HttpRequestHeaders),
         }
     }
 }

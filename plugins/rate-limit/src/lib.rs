@@ -1,1 +1,82 @@
+//! The rate-limit filter: which decision follows which event. The decisions are `sluice_core::rate_limit`.
 
+mod metrics;
+mod stream;
+mod worker;
+
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{ContextType, LogLevel};
+use sluice_host::{callout, clock, configuration};
+use std::cell::RefCell;
+use std::rc::Rc;
+use stream::Stream;
+use worker::Worker;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|id| Box::new(Root { id, worker: Rc::default() }));
+}}
+
+/// What the root context and the streams of one worker share; none before a policy is loaded.
+type SharedWorker = Rc<RefCell<Option<Worker>>>;
+
+struct Root {
+    id: u32,
+    worker: SharedWorker,
+}
+
+impl Root {
+    /// Runs `act` on the worker. Callbacks do not nest (the host defers what they ask for), so nobody else holds it.
+    fn with(&self, act: impl FnOnce(&mut Worker)) {
+        if let Ok(mut worker) = self.worker.try_borrow_mut()
+            && let Some(worker) = worker.as_mut()
+        {
+            act(worker);
+        }
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
+        let reply = callout::reply(headers, body);
+        self.with(|worker| worker.replied(token, reply, clock::now()));
+    }
+
+    fn on_done(&mut self) -> bool {
+        self.with(Worker::close);
+        true
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        match Worker::load(self.id, &configuration::plugin(size)) {
+            Ok(worker) => {
+                if let Ok(mut slot) = self.worker.try_borrow_mut() {
+                    *slot = Some(worker);
+                }
+                true
+            }
+            Err(problem) => {
+                log::error!("rate-limit: the policy is refused: {problem}");
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        self.with(|worker| worker.tick(clock::now()));
+    }
+
+    fn on_queue_ready(&mut self, queue: u32) {
+        self.with(|worker| worker.woken(queue, clock::now()));
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream::new(id, Rc::clone(&self.worker))))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}

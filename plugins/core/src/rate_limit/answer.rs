@@ -20,7 +20,11 @@ pub type Field = (&'static str, Vec<u8>);
 
 /// The fields for these standings. `name` gives a limit's name by its index.
 #[must_use]
-pub fn fields<'a>(style: Style, standings: &[Standing], name: impl Fn(usize) -> &'a str) -> Vec<Field> {
+pub fn fields<'a>(
+    style: Style,
+    standings: &[Standing],
+    name: impl Fn(usize) -> &'a str,
+) -> Vec<Field> {
     if standings.is_empty() {
         return Vec::new();
     }
@@ -75,6 +79,75 @@ impl Standing {
     }
 }
 
+/// The answer to a denied request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    pub status: u16,
+    pub body: Vec<u8>,
+    content_type: String,
+    fields: Vec<(String, String)>,
+}
+
+impl Denial {
+    /// A problem+json answer by the limit `name`.
+    #[must_use]
+    pub fn new(reason: Reason, status: u16, name: &str, fields: Vec<Field>, jitter: Ps) -> Self {
+        let mut fields: Vec<(String, String)> = fields
+            .into_iter()
+            .map(|(name, value)| {
+                (
+                    name.to_owned(),
+                    String::from_utf8_lossy(&value).into_owned(),
+                )
+            })
+            .collect();
+        if let Some(after) = retry_after(reason, jitter) {
+            fields.push(("retry-after".to_owned(), after.to_string()));
+        }
+        Self {
+            status,
+            body: problem(reason, status, name),
+            content_type: "application/problem+json".to_owned(),
+            fields,
+        }
+    }
+
+    /// Replaces the body.
+    pub fn set_body(&mut self, body: &str, content_type: Option<&str>) {
+        self.body = body.as_bytes().to_vec();
+        self.content_type = content_type
+            .unwrap_or("text/plain; charset=utf-8")
+            .to_owned();
+    }
+
+    /// Adds header fields.
+    pub fn add(&mut self, fields: &[(String, String)]) {
+        self.fields.extend_from_slice(fields);
+    }
+
+    /// All header fields.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(&str, &str)> {
+        let mut headers = Vec::with_capacity(self.fields.len() + 1);
+        headers.push(("content-type", self.content_type.as_str()));
+        for (name, value) in &self.fields {
+            headers.push((name.as_str(), value.as_str()));
+        }
+        headers
+    }
+}
+
+/// The status of a denial; `exceeded` is what the policy says for requests over a limit.
+#[must_use]
+pub fn status(reason: Reason, exceeded: u16) -> u16 {
+    match reason {
+        Reason::Exceeded { .. } | Reason::Never => exceeded,
+        Reason::Override => 403,
+        Reason::Key => 400,
+        Reason::Unavailable => 503,
+    }
+}
+
 /// Whole seconds, rounded up: a client that waits as long is not early.
 #[must_use]
 pub fn seconds(time: Ps) -> u64 {
@@ -95,10 +168,19 @@ pub fn retry_after(reason: Reason, jitter: Ps) -> Option<u64> {
 #[must_use]
 pub fn problem(reason: Reason, status: u16, name: &str) -> Vec<u8> {
     let (kind, title) = match reason {
-        Reason::Exceeded { .. } => (QUOTA_EXCEEDED, "Request cannot be satisfied as assigned quota has been exceeded"),
-        Reason::Never => (QUOTA_EXCEEDED, "Request costs more than its quota ever allows at once"),
+        Reason::Exceeded { .. } => (
+            QUOTA_EXCEEDED,
+            "Request cannot be satisfied as assigned quota has been exceeded",
+        ),
+        Reason::Never => (
+            QUOTA_EXCEEDED,
+            "Request costs more than its quota ever allows at once",
+        ),
         Reason::Override => (BLANK, "Requests of this client are not accepted"),
-        Reason::Key => (BLANK, "Request lacks what its rate limit is keyed on, or has it more than once"),
+        Reason::Key => (
+            BLANK,
+            "Request lacks what its rate limit is keyed on, or has it more than once",
+        ),
         Reason::Unavailable => (BLANK, "Rate limits cannot be checked at the moment"),
     };
     let mut body = Vec::with_capacity(256);
@@ -170,7 +252,11 @@ mod tests {
         let standings = [standing(1, 1000, 86_400, 0), standing(0, 100, 60, 57)];
         assert_eq!(
             text(Style::Legacy, &standings),
-            ["x-ratelimit-limit: 100", "x-ratelimit-remaining: 5", "x-ratelimit-reset: 57"]
+            [
+                "x-ratelimit-limit: 100",
+                "x-ratelimit-remaining: 5",
+                "x-ratelimit-reset: 57"
+            ]
         );
         assert!(text(Style::Off, &standings).is_empty());
         assert!(text(Style::Draft, &[]).is_empty());

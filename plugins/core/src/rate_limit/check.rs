@@ -9,8 +9,8 @@ pub enum Mode {
     Local,
     /// In Redis, each decision: every gateway.
     Strict,
-    /// From leases of up to `size` tokens drawn from Redis: every gateway, fewer calls. A size of 0 is strict.
-    Leased { size: u64 },
+    /// From leases drawn from Redis: every gateway, fewer calls.
+    Leased,
 }
 
 /// What the limiter knows of a limit. Requests name it by its index.
@@ -30,6 +30,8 @@ pub struct Allowance {
     pub tokens: u64,
     /// `w`: the window in whole seconds, at least 1.
     pub seconds: u64,
+    /// Tokens in a lease at most, where the limit is leased; 0 asks Redis each time.
+    pub lease: u64,
 }
 
 impl Allowance {
@@ -43,6 +45,7 @@ impl Allowance {
             quota,
             tokens: u64::try_from(tokens).unwrap_or(u64::MAX),
             seconds: u64::try_from(seconds).unwrap_or(u64::MAX),
+            lease: 0,
         }
     }
 }

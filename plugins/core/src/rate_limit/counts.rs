@@ -23,9 +23,8 @@ pub struct Counts {
     pub troubles: [u64; Trouble::ALL.len()],
     /// Denials answered without Redis because it had denied the same a moment ago.
     pub deny_cache_hits: u64,
-    /// Callouts sent, and the commands in them.
-    pub batches: u64,
-    pub commands: u64,
+    /// The number of commands in each callout sent.
+    pub batch_sizes: Vec<usize>,
     /// Tokens given back because another limit denied.
     pub refunds: u64,
 }

@@ -65,7 +65,10 @@ mod tests {
         cache.insert(1, 2, 100, 50, 80);
         assert_eq!(
             cache.get(1, 2, 149, 1_000),
-            Some(Denial { until: 150, full_at: 180 })
+            Some(Denial {
+                until: 150,
+                full_at: 180
+            })
         );
         assert_eq!(cache.get(1, 1, 149, 1_000), None);
         assert_eq!(cache.get(2, 2, 149, 1_000), None);

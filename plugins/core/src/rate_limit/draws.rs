@@ -13,6 +13,8 @@ pub(super) struct Draw {
     pub asked: Ps,
     /// Fewer tokens than this are a denial.
     pub need: u64,
+    /// Fewer than this mean that Redis has no more.
+    pub want: u64,
     /// What the new lease's growth will be.
     pub growth: u8,
     pub terms: Terms,

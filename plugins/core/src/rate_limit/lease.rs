@@ -8,7 +8,9 @@
 //! The price is a burst of B - size, and tokens lost with a lease that ends unspent.
 //!
 //! A key that nobody uses much should not lose tokens, so leases begin with one token, double while they are spent
-//! before their end, and halve when they are not.
+//! before their end, and halve when they are not. When Redis has fewer tokens than asked for, the limit is reached,
+//! and asking again at once would fetch them one by one: the process waits until a quarter of a lease has come back
+//! (ten tokens at least). Tokens wait in Redis meanwhile, so the rate is kept; they only come in larger portions.
 
 use crate::gcra::{PS_PER_US, Ps, Quota};
 use crate::slots::Payload;
@@ -44,6 +46,13 @@ impl Terms {
         self.quota
     }
 
+    /// How long to leave Redis alone after it had too few tokens.
+    #[must_use]
+    pub fn pause(&self) -> Ps {
+        let tokens = (self.size / 4).max(10).min(self.size);
+        self.quota.interval() * Ps::from(tokens)
+    }
+
     /// The backlog of a bucket that has `left` tokens, in leases and in Redis together.
     #[must_use]
     pub fn backlog(&self, left: u64) -> Ps {
@@ -61,18 +70,52 @@ pub struct Lease {
     pub ends: u64,
     /// Leases hold 2^growth tokens.
     pub growth: u8,
+    /// Redis had fewer tokens than asked for.
+    pub short: bool,
     /// Tokens that Redis still had when it was drawn, as far as 24 bits tell: for the response fields only.
     pub behind: u32,
 }
 
+/// What became of an attempt to spend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spent {
+    /// Done; this is left.
+    Done(Lease),
+    /// There are too few tokens, and Redis is worth asking again only after this long.
+    Cooling { retry: Ps },
+    /// There are too few tokens: draw.
+    Short,
+}
+
+/// Marks a short lease in the record's byte for the growth.
+const SHORT: u8 = 0x80;
+
 impl Lease {
     #[must_use]
     pub fn decode(payload: Payload) -> Self {
-        let [t0, t1, t2, t3, e0, e1, e2, e3, e4, e5, e6, e7, growth, b0, b1, b2] = payload;
+        let [
+            t0,
+            t1,
+            t2,
+            t3,
+            e0,
+            e1,
+            e2,
+            e3,
+            e4,
+            e5,
+            e6,
+            e7,
+            growth,
+            b0,
+            b1,
+            b2,
+        ] = payload;
         Self {
             tokens: u32::from_le_bytes([t0, t1, t2, t3]),
             ends: u64::from_le_bytes([e0, e1, e2, e3, e4, e5, e6, e7]),
-            growth,
+            growth: growth & !SHORT,
+            short: growth & SHORT != 0,
             behind: u32::from_le_bytes([b0, b1, b2, 0]),
         }
     }
@@ -82,7 +125,10 @@ impl Lease {
         let [t0, t1, t2, t3] = self.tokens.to_le_bytes();
         let [e0, e1, e2, e3, e4, e5, e6, e7] = self.ends.to_le_bytes();
         let [b0, b1, b2, _] = self.behind.min(0xff_ffff).to_le_bytes();
-        [t0, t1, t2, t3, e0, e1, e2, e3, e4, e5, e6, e7, self.growth, b0, b1, b2]
+        let growth = (self.growth & !SHORT) | if self.short { SHORT } else { 0 };
+        [
+            t0, t1, t2, t3, e0, e1, e2, e3, e4, e5, e6, e7, growth, b0, b1, b2,
+        ]
     }
 
     /// Whether it can still be spent. A clock that went back by more than a lease's life ends it too: it must never
@@ -93,12 +139,24 @@ impl Lease {
         now < ends && ends - now <= lifetime
     }
 
-    /// Spends `cost` tokens; none when there are not as many or the lease has ended.
+    /// Spends `cost` tokens.
     #[must_use]
-    pub fn spend(&self, cost: u64, now: Ps, lifetime: Ps) -> Option<Self> {
-        let cost = u32::try_from(cost).ok()?;
-        let tokens = self.tokens.checked_sub(cost)?;
-        self.is_alive(now, lifetime).then_some(Self { tokens, ..*self })
+    pub fn spend(&self, cost: u64, now: Ps, terms: &Terms) -> Spent {
+        if !self.is_alive(now, terms.lifetime) {
+            return Spent::Short;
+        }
+        let left = u32::try_from(cost)
+            .ok()
+            .and_then(|cost| self.tokens.checked_sub(cost));
+        if let Some(tokens) = left {
+            return Spent::Done(Self { tokens, ..*self });
+        }
+        let asked = (Ps::from(self.ends) * PS_PER_US).saturating_sub(terms.lifetime);
+        let until = asked + terms.pause();
+        if self.short && now < until {
+            return Spent::Cooling { retry: until - now };
+        }
+        Spent::Short
     }
 
     /// How the next lease should be sized, seen when this one does not suffice.
@@ -116,34 +174,27 @@ impl Lease {
         }
     }
 
-    /// An empty lease that was asked for at `asked`: its tokens are debited no earlier.
+    /// What a draw at `asked` brought: its tokens were debited no earlier.
     #[must_use]
-    pub fn drawn(asked: Ps, terms: &Terms) -> Self {
+    pub fn drawn(asked: Ps, tokens: u64, terms: &Terms) -> Self {
         Self {
+            tokens: u32::try_from(tokens).unwrap_or(u32::MAX),
             ends: u64::try_from((asked + terms.lifetime) / PS_PER_US).unwrap_or(0),
             ..Self::default()
         }
     }
 
-    /// The lease after `granted` more tokens, drawn as `drawn`. What two workers draw at once becomes one lease that
-    /// ends with the earlier.
+    /// This lease and what was drawn while it lived. What two workers draw at once becomes one lease that ends with
+    /// the earlier.
     #[must_use]
-    pub fn with(&self, granted: u64, drawn: &Self, now: Ps, growth: u8, behind: u64, lifetime: Ps) -> Self {
-        let alive = self.is_alive(now, lifetime) && self.tokens > 0;
-        let granted = u32::try_from(granted).unwrap_or(u32::MAX);
+    pub fn with(&self, drawn: Self, now: Ps, terms: &Terms) -> Self {
+        if self.tokens == 0 || !self.is_alive(now, terms.lifetime) {
+            return drawn;
+        }
         Self {
-            tokens: if alive {
-                self.tokens.saturating_add(granted)
-            } else {
-                granted
-            },
-            ends: if alive {
-                drawn.ends.min(self.ends)
-            } else {
-                drawn.ends
-            },
-            growth,
-            behind: u32::try_from(behind).unwrap_or(u32::MAX),
+            tokens: self.tokens.saturating_add(drawn.tokens),
+            ends: drawn.ends.min(self.ends),
+            ..drawn
         }
     }
 }
@@ -173,20 +224,67 @@ mod tests {
         assert_eq!(terms.lifetime, 200_000 * PS_PER_US);
         let one = Quota::new(1, Duration::from_secs(1), 1).unwrap();
         let terms = Terms::new(one, 20);
-        assert_eq!((terms.lent.burst(), terms.size), (1, 0), "a burst of one is never lent away");
+        assert_eq!(
+            (terms.lent.burst(), terms.size),
+            (1, 0),
+            "a burst of one is never lent away"
+        );
     }
 
     #[test]
     fn a_lease_is_spent_until_its_end_and_no_further() {
         let terms = terms();
         let start = 1_000_000 * PS_PER_US;
-        let lease = Lease::default().with(3, &Lease::drawn(start, &terms), start, 0, 7, terms.lifetime);
-        assert_eq!(lease.spend(2, start, terms.lifetime).map(|l| l.tokens), Some(1));
-        assert_eq!(lease.spend(4, start, terms.lifetime), None);
+        let lease = Lease::drawn(start, 3, &terms);
+        let left = |lease: Spent| match lease {
+            Spent::Done(lease) => Some(lease.tokens),
+            _ => None,
+        };
+        assert_eq!(left(lease.spend(2, start, &terms)), Some(1));
+        assert_eq!(lease.spend(4, start, &terms), Spent::Short);
         let end = start + terms.lifetime;
-        assert!(lease.spend(1, end - 1, terms.lifetime).is_some());
-        assert_eq!(lease.spend(1, end, terms.lifetime), None);
-        assert_eq!(lease.spend(1, start - PS_PER_US, terms.lifetime), None, "the clock went back");
+        assert_eq!(left(lease.spend(1, end - 1, &terms)), Some(2));
+        assert_eq!(lease.spend(1, end, &terms), Spent::Short);
+        assert_eq!(
+            lease.spend(1, start - PS_PER_US, &terms),
+            Spent::Short,
+            "the clock went back"
+        );
+    }
+
+    #[test]
+    fn after_a_short_draw_redis_is_left_alone_until_tokens_have_come_back() {
+        let terms = terms();
+        let start = 1_000_000 * PS_PER_US;
+        let lease = Lease {
+            short: true,
+            ..Lease::drawn(start, 1, &terms)
+        };
+        assert!(matches!(lease.spend(1, start, &terms), Spent::Done(_)));
+        let empty = Lease { tokens: 0, ..lease };
+        let pause = terms.pause();
+        assert_eq!(pause, 10 * terms.quota().interval());
+        assert_eq!(
+            empty.spend(1, start, &terms),
+            Spent::Cooling { retry: pause }
+        );
+        assert_eq!(empty.spend(1, start + pause, &terms), Spent::Short);
+    }
+
+    #[test]
+    fn leases_drawn_at_once_end_with_the_earlier() {
+        let terms = terms();
+        let start = 1_000_000 * PS_PER_US;
+        let first = Lease::drawn(start, 3, &terms);
+        let both = first.with(Lease::drawn(start + 50, 4, &terms), start + 60, &terms);
+        assert_eq!((both.tokens, both.ends), (7, first.ends));
+        let late = start + terms.lifetime;
+        let next = Lease::drawn(late, 4, &terms);
+        assert_eq!(
+            first.with(next, late, &terms),
+            next,
+            "what has ended adds nothing"
+        );
     }
 
     #[test]
@@ -196,19 +294,38 @@ mod tests {
         let mut growth = Lease::default().next_growth(start, &terms);
         assert_eq!(growth, 0);
         for _ in 0..10 {
-            let drained = Lease { tokens: 0, ends: 1_100_000, growth, behind: 0 };
+            let drained = Lease {
+                ends: 1_100_000,
+                growth,
+                ..Lease::default()
+            };
             growth = drained.next_growth(start, &terms);
         }
         assert_eq!(wanted(1, growth, &terms), 20);
-        let unspent = Lease { tokens: 20, ends: 900_000, growth, behind: 0 };
+        let unspent = Lease {
+            tokens: 20,
+            ends: 900_000,
+            growth,
+            ..Lease::default()
+        };
         assert_eq!(unspent.next_growth(start, &terms), growth - 1);
-        assert_eq!(wanted(50, 0, &terms), 50, "a request's own need is never cut");
+        assert_eq!(
+            wanted(50, 0, &terms),
+            50,
+            "a request's own need is never cut"
+        );
     }
 
     proptest! {
         #[test]
-        fn a_lease_survives_shared_data(tokens: u32, ends: u64, growth: u8, behind in 0u32..0x100_0000) {
-            let lease = Lease { tokens, ends, growth, behind };
+        fn a_lease_survives_shared_data(
+            tokens: u32,
+            ends: u64,
+            growth in 0u8..64,
+            short: bool,
+            behind in 0u32..0x100_0000,
+        ) {
+            let lease = Lease { tokens, ends, growth, short, behind };
             prop_assert_eq!(Lease::decode(lease.encode()), lease);
         }
 

@@ -6,11 +6,11 @@
 //! was reserved elsewhere is given back. A reservation can make another request fail that would have passed, for as
 //! long as one Redis call; it can never let one pass that should not.
 
-use super::check::{Allowance, Check, Mode, Reason, Rule, Ruling, Verdict};
+use super::check::{Allowance, Check, Mode, Reason, Rule, Ruling, Standing, Verdict};
 use super::counts::Counts;
 use super::denied::DenyCache;
 use super::draws::Draws;
-use super::lease::Terms;
+use super::lease::{Spent, Terms};
 use super::local::{TableCounters, Tables};
 use super::scripts;
 use super::ticket::{Charged, Part, State, Ticket};
@@ -87,7 +87,12 @@ impl<S: SharedData + Clone> Limiter<S> {
         Self {
             counts: Counts::new(rules.len()),
             rules,
-            tables: Tables::new(store, settings.buckets, settings.ways, settings.overflow_allows),
+            tables: Tables::new(
+                store,
+                settings.buckets,
+                settings.ways,
+                settings.overflow_allows,
+            ),
             denied: DenyCache::default(),
             pipe: Pipe::new(
                 redis.limits.clone(),
@@ -105,6 +110,11 @@ impl<S: SharedData + Clone> Limiter<S> {
     /// Decides on a request, or answers none: then the request `id` waits for a verdict in [`Limiter::settled`], at
     /// the latest after the Redis timeout and a tick.
     pub fn begin(&mut self, id: u32, checks: Vec<Check>, now: Ps) -> Option<Verdict> {
+        if let [check] = checks.as_slice()
+            && let Some(verdict) = self.charge_local(check, now)
+        {
+            return Some(verdict);
+        }
         let mut ticket = Ticket {
             parts: checks
                 .into_iter()
@@ -116,13 +126,8 @@ impl<S: SharedData + Clone> Limiter<S> {
                 .collect(),
             deadline: now + self.redis.timeout,
         };
-        // A single local limit is its own look ahead.
-        if ticket.parts.len() > 1 || !matches!(self.mode(&ticket.parts), Some(Mode::Local)) {
-            for part in &mut ticket.parts {
-                self.look(part, now);
-            }
-        } else {
-            ticket.parts.iter_mut().for_each(rule_out);
+        for part in &mut ticket.parts {
+            self.look(part, now);
         }
         if ticket.worst().is_none() {
             self.reserve(&mut ticket, now);
@@ -182,9 +187,40 @@ impl<S: SharedData + Clone> Limiter<S> {
         }
     }
 
-    fn mode(&self, parts: &[Part]) -> Option<Mode> {
-        let first = parts.first()?;
-        Some(self.rules.get(first.check.rule)?.mode)
+    /// The common case, without a ticket: one local limit that enforces.
+    fn charge_local(&mut self, check: &Check, now: Ps) -> Option<Verdict> {
+        let rule = self.rules.get(check.rule)?;
+        let Ruling::Metered(allowance) = check.ruling else {
+            return None;
+        };
+        if rule.mode != Mode::Local || rule.shadow {
+            return None;
+        }
+        let state =
+            self.tables
+                .charge(check.hash, allowance.quota, check.cost, now, Charged::Local);
+        let standing = |backlog| Standing {
+            rule: check.rule,
+            allowance,
+            backlog,
+        };
+        match state {
+            State::Passed { backlog, .. } => {
+                self.counts.limit(check.rule, |counts| counts.allowed += 1);
+                Some(Verdict::Admitted {
+                    standings: backlog.map(standing).into_iter().collect(),
+                })
+            }
+            State::Denied { reason, backlog } => {
+                self.counts.limit(check.rule, |counts| counts.denied += 1);
+                Some(Verdict::Denied {
+                    rule: check.rule,
+                    reason,
+                    standings: backlog.map(standing).into_iter().collect(),
+                })
+            }
+            State::Open => None,
+        }
     }
 
     pub(super) fn rule(&self, index: usize) -> Option<&Rule> {
@@ -195,8 +231,9 @@ impl<S: SharedData + Clone> Limiter<S> {
     pub(super) fn terms(&self, part: &Part) -> Option<Terms> {
         match self.rule(part.check.rule)?.mode {
             // A peek draws nothing.
-            Mode::Leased { size } if part.check.cost > 0 => {
-                let terms = Terms::new(part.allowance()?.quota, size);
+            Mode::Leased if part.check.cost > 0 => {
+                let allowance = part.allowance()?;
+                let terms = Terms::new(allowance.quota, allowance.lease);
                 (terms.size > 0).then_some(terms)
             }
             _ => None,
@@ -232,22 +269,27 @@ impl<S: SharedData + Clone> Limiter<S> {
             };
             return;
         }
-        let denial = self.denied.get(check.hash, check.cost, now, lent.tolerance());
-        if let Some(denial) = denial {
-            // Another worker may have drawn a lease since.
-            let lease = terms.filter(|terms| {
-                let lease = self.tables.lease(check.hash);
-                lease.spend(check.cost, now, terms.lifetime).is_some()
-            });
-            if lease.is_none() {
-                self.counts.deny_cache_hits += 1;
-                part.state = State::Denied {
-                    reason: Reason::Exceeded {
-                        retry: denial.until - now,
-                    },
-                    backlog: Some(denial.full_at.saturating_sub(now)),
-                };
+        if let Some(terms) = terms {
+            match self.tables.lease(check.hash).spend(check.cost, now, &terms) {
+                Spent::Done(_) => return,
+                Spent::Cooling { retry } => {
+                    part.state = cooling(&terms, retry);
+                    return;
+                }
+                Spent::Short => {}
             }
+        }
+        let denial = self
+            .denied
+            .get(check.hash, check.cost, now, lent.tolerance());
+        if let Some(denial) = denial {
+            self.counts.deny_cache_hits += 1;
+            part.state = State::Denied {
+                reason: Reason::Exceeded {
+                    retry: denial.until - now,
+                },
+                backlog: Some(denial.full_at.saturating_sub(now)),
+            };
         }
     }
 
@@ -268,14 +310,20 @@ impl<S: SharedData + Clone> Limiter<S> {
                 if matches!(part.state, State::Denied { .. }) && !part.shadow {
                     return;
                 }
-            } else if let Some(terms) = self.terms(part)
-                && let Some((lease, charged)) = self.tables.spend(hash, &terms, cost, now)
-            {
-                let left = u64::from(lease.tokens) + u64::from(lease.behind);
-                part.state = State::Passed {
-                    backlog: Some(terms.backlog(left)),
-                    charged,
+            } else if let Some(terms) = self.terms(part) {
+                part.state = match self.tables.spend(hash, &terms, cost, now) {
+                    Spent::Done(lease) => State::Passed {
+                        backlog: Some(
+                            terms.backlog(u64::from(lease.tokens) + u64::from(lease.behind)),
+                        ),
+                        charged: Charged::Lease { ends: lease.ends },
+                    },
+                    Spent::Cooling { retry } => cooling(&terms, retry),
+                    Spent::Short => State::Open,
                 };
+                if matches!(part.state, State::Denied { .. }) && !part.shadow {
+                    return;
+                }
             }
         }
     }
@@ -312,9 +360,19 @@ impl<S: SharedData + Clone> Limiter<S> {
             self.give_back(ticket, now);
         }
         for part in &mut ticket.parts {
-            if !denied && part.shadow && self.is_local(part) && let Some(allowance) = part.allowance() {
+            if !denied
+                && part.shadow
+                && self.is_local(part)
+                && let Some(allowance) = part.allowance()
+            {
                 let check = &part.check;
-                part.state = self.tables.charge(check.hash, allowance.quota, check.cost, now, Charged::Local);
+                part.state = self.tables.charge(
+                    check.hash,
+                    allowance.quota,
+                    check.cost,
+                    now,
+                    Charged::Local,
+                );
             }
             let (state, shadow) = (part.state, part.shadow);
             self.counts.limit(part.check.rule, |counts| match state {
@@ -379,6 +437,14 @@ fn rule_out(part: &mut Part) {
             reason,
             backlog: None,
         };
+    }
+}
+
+/// A lease is spent, and Redis had no more a moment ago.
+fn cooling(terms: &Terms, retry: Ps) -> State {
+    State::Denied {
+        reason: Reason::Exceeded { retry },
+        backlog: Some(terms.backlog(0)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Charging in the gateway's own shared data.
 
 use super::check::Reason;
-use super::lease::{Lease, Terms};
+use super::lease::{Lease, Spent, Terms};
 use super::ticket::{Charged, State};
 use crate::gcra::{Ps, Quota, Verdict};
 use crate::slots::{Payload, Refusal, SharedData, SlotTable, Step};
@@ -36,7 +36,14 @@ impl<S: SharedData + Clone> Tables<S> {
     }
 
     /// Charges if it passes.
-    pub fn charge(&mut self, hash: u64, quota: Quota, cost: u64, now: Ps, charged: Charged) -> State {
+    pub fn charge(
+        &mut self,
+        hash: u64,
+        quota: Quota,
+        cost: u64,
+        now: Ps,
+        charged: Charged,
+    ) -> State {
         let decided = self.arrivals.update(
             hash,
             |record| is_ahead(record, now),
@@ -93,23 +100,20 @@ impl<S: SharedData + Clone> Tables<S> {
     }
 
     /// Spends `cost` tokens of the lease, if it has them.
-    pub fn spend(&mut self, hash: u64, terms: &Terms, cost: u64, now: Ps) -> Option<(Lease, Charged)> {
-        let lifetime = terms.lifetime;
+    pub fn spend(&mut self, hash: u64, terms: &Terms, cost: u64, now: Ps) -> Spent {
         self.leases
             .update(
                 hash,
-                |record| Lease::decode(*record).is_alive(now, lifetime),
+                |record| Lease::decode(*record).is_alive(now, terms.lifetime),
                 |record| {
-                    let lease = record.map(Lease::decode);
-                    match lease.and_then(|lease| lease.spend(cost, now, lifetime)) {
-                        Some(lease) if cost > 0 => Step::Write(lease.encode(), Some(lease)),
+                    let lease = record.map(Lease::decode).unwrap_or_default();
+                    match lease.spend(cost, now, terms) {
+                        Spent::Done(left) => Step::Write(left.encode(), Spent::Done(left)),
                         other => Step::Keep(other),
                     }
                 },
             )
-            .ok()
-            .flatten()
-            .map(|lease| (lease, Charged::Lease { ends: lease.ends }))
+            .unwrap_or(Spent::Short)
     }
 
     /// The lease as it is, alive or not.
@@ -122,16 +126,15 @@ impl<S: SharedData + Clone> Tables<S> {
             .unwrap_or_default()
     }
 
-    /// Puts drawn tokens where every worker can spend them. Without room they are lost, and were debited all the
+    /// Puts a drawn lease where every worker can spend it. Without room its tokens are lost, and were debited all the
     /// same.
-    pub fn deposit(&mut self, hash: u64, terms: &Terms, now: Ps, change: impl Fn(Lease) -> Lease) {
-        let lifetime = terms.lifetime;
+    pub fn deposit(&mut self, hash: u64, terms: &Terms, drawn: Lease, now: Ps) {
         let _ = self.leases.update(
             hash,
-            |record| Lease::decode(*record).is_alive(now, lifetime),
+            |record| Lease::decode(*record).is_alive(now, terms.lifetime),
             |record| {
                 let lease = record.map(Lease::decode).unwrap_or_default();
-                Step::Write(change(lease).encode(), ())
+                Step::Write(lease.with(drawn, now, terms).encode(), ())
             },
         );
     }

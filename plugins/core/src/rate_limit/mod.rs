@@ -8,6 +8,9 @@ mod draws;
 pub mod lease;
 pub mod limiter;
 mod local;
+#[cfg(test)]
+mod model_redis;
+pub mod plan;
 mod remote;
 pub mod scripts;
 mod ticket;

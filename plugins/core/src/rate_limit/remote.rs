@@ -14,20 +14,27 @@ use crate::slots::SharedData;
 impl<S: SharedData + Clone> Limiter<S> {
     /// Sends the batches that are ready; `post` takes a body and how long to wait for its reply, and returns the
     /// callout's token. The number of callouts sent.
-    pub fn send(&mut self, now: Ps, mut post: impl FnMut(&[u8], Ps) -> Result<u32, Trouble>) -> usize {
+    pub fn send(
+        &mut self,
+        now: Ps,
+        mut post: impl FnMut(&[u8], Ps) -> Result<u32, Trouble>,
+    ) -> usize {
         let mut sent = 0;
         let mut failed = Vec::new();
         loop {
-            let batch = self.pipe.next_batch(now, |tag, trouble| failed.push((tag, trouble)));
+            let batch = self
+                .pipe
+                .next_batch(now, |tag, trouble| failed.push((tag, trouble)));
             let Some(batch) = batch else { break };
             match post(&batch.body, batch.deadline.saturating_sub(now)) {
                 Ok(token) => {
-                    self.counts.batches += 1;
-                    self.counts.commands += batch.len() as u64;
+                    self.counts.batch_sizes.push(batch.len());
                     self.pipe.sent(token, batch);
                     sent += 1;
                 }
-                Err(_) => self.pipe.not_sent(batch, now, |tag, trouble| failed.push((tag, trouble))),
+                Err(_) => self
+                    .pipe
+                    .not_sent(batch, now, |tag, trouble| failed.push((tag, trouble))),
             }
         }
         for (tag, trouble) in failed {
@@ -57,8 +64,14 @@ impl<S: SharedData + Clone> Limiter<S> {
     }
 
     pub(super) fn key(&self, part: &Part) -> Vec<u8> {
-        let name = self.rule(part.check.rule).map_or("", |rule| rule.name.as_str());
-        scripts::key(&self.redis.key_prefix, &scripts::digest(&part.check.subject), name)
+        let name = self
+            .rule(part.check.rule)
+            .map_or("", |rule| rule.name.as_str());
+        scripts::key(
+            &self.redis.key_prefix,
+            &scripts::digest(&part.check.subject),
+            name,
+        )
     }
 
     /// Asks Redis for every open part.
@@ -80,8 +93,14 @@ impl<S: SharedData + Clone> Limiter<S> {
                     })
                 })
                 .collect();
-            let tag = Tag::Take { ticket: id, parts: group };
-            if let Err(trouble) = self.pipe.push(scripts::take(&items), tag, ticket.deadline, now) {
+            let tag = Tag::Take {
+                ticket: id,
+                parts: group,
+            };
+            if let Err(trouble) = self
+                .pipe
+                .push(scripts::take(&items), tag, ticket.deadline, now)
+            {
                 self.decide_without(ticket, group, trouble, now);
             }
         }
@@ -110,7 +129,14 @@ impl<S: SharedData + Clone> Limiter<S> {
 
     /// Has request `id` wait for a lease: for one under way, or for a new one that holds at least `needs` tokens if
     /// Redis has them.
-    fn draw(&mut self, id: u32, part: &Part, needs: u64, deadline: Ps, now: Ps) -> Result<(), Trouble> {
+    fn draw(
+        &mut self,
+        id: u32,
+        part: &Part,
+        needs: u64,
+        deadline: Ps,
+        now: Ps,
+    ) -> Result<(), Trouble> {
         let hash = part.check.hash;
         if self.draws.join(hash, id) {
             return Ok(());
@@ -127,12 +153,14 @@ impl<S: SharedData + Clone> Limiter<S> {
             want: lease::wanted(needs.max(need), growth, &terms),
             shadow: false,
         };
+        let want = take.want;
         let command = scripts::take(&[take]);
         self.pipe.push(command, Tag::Draw { hash }, deadline, now)?;
         let draw = Draw {
             waiting: vec![id],
             asked: now,
             need,
+            want,
             growth,
             terms,
         };
@@ -175,7 +203,8 @@ impl<S: SharedData + Clone> Limiter<S> {
         let backlog = Some(taken.backlog);
         if let Some(retry) = taken.retry {
             let check = &part.check;
-            self.denied.insert(check.hash, check.cost, now, retry, taken.backlog);
+            self.denied
+                .insert(check.hash, check.cost, now, retry, taken.backlog);
             return State::Denied {
                 reason: Reason::Exceeded { retry },
                 backlog,
@@ -196,12 +225,14 @@ impl<S: SharedData + Clone> Limiter<S> {
             return;
         };
         let terms = draw.terms;
-        // Counted from the full burst, of which Redis lends only a part.
         let taken = Taken {
+            // Counted from the full burst, of which Redis lends only a part.
             backlog: taken.backlog + terms.lifetime,
+            // No lease is drawn before the pause is over.
+            retry: taken.retry.map(|retry| retry.max(terms.pause())),
             ..taken
         };
-        let drawn = Lease::drawn(draw.asked, &terms);
+        let ends = Lease::drawn(draw.asked, 0, &terms).ends;
         let mut hand = taken.granted;
         let mut hungry = Vec::new();
         for id in draw.waiting {
@@ -219,19 +250,21 @@ impl<S: SharedData + Clone> Limiter<S> {
                 hand -= cost;
                 part.state = State::Passed {
                     backlog: Some(taken.backlog),
-                    charged: Charged::Lease { ends: drawn.ends },
+                    charged: Charged::Lease { ends },
                 };
             } else {
                 hungry.push((id, cost));
             }
             self.go_on(id, ticket, now);
         }
-        if taken.retry.is_none() {
-            let behind = terms.quota().remaining(taken.backlog);
-            self.tables.deposit(hash, &terms, now, |lease| {
-                lease.with(hand, &drawn, now, draw.growth, behind, terms.lifetime)
-            });
-        }
+        let behind = terms.quota().remaining(taken.backlog);
+        let lease = Lease {
+            growth: draw.growth,
+            short: taken.granted < draw.want,
+            behind: u32::try_from(behind).unwrap_or(u32::MAX),
+            ..Lease::drawn(draw.asked, hand, &terms)
+        };
+        self.tables.deposit(hash, &terms, lease, now);
         let needs = hungry.iter().map(|(_, cost)| cost).sum();
         for (id, _) in hungry {
             self.draw_again(id, hash, needs, now);
@@ -325,10 +358,22 @@ fn open_part(ticket: &mut Ticket, hash: u64) -> Option<&mut Part> {
 
 fn parts_of(ticket: &Ticket, bits: u64) -> impl Iterator<Item = &Part> {
     let chosen = move |(index, _): &(usize, &Part)| bits & (1 << index) != 0;
-    ticket.parts.iter().take(64).enumerate().filter(chosen).map(|(_, part)| part)
+    ticket
+        .parts
+        .iter()
+        .take(64)
+        .enumerate()
+        .filter(chosen)
+        .map(|(_, part)| part)
 }
 
 fn parts_of_mut(ticket: &mut Ticket, bits: u64) -> impl Iterator<Item = &mut Part> {
     let chosen = move |(index, _): &(usize, &mut Part)| bits & (1 << index) != 0;
-    ticket.parts.iter_mut().take(64).enumerate().filter(chosen).map(|(_, part)| part)
+    ticket
+        .parts
+        .iter_mut()
+        .take(64)
+        .enumerate()
+        .filter(chosen)
+        .map(|(_, part)| part)
 }

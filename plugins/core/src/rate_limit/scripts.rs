@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn replies_are_read_or_refused() {
-        let reply = |numbers: &[i64]| Reply::Array(numbers.iter().map(|n| Reply::Integer(*n)).collect());
+        let reply =
+            |numbers: &[i64]| Reply::Array(numbers.iter().map(|n| Reply::Integer(*n)).collect());
         assert_eq!(
             taken(&reply(&[0, 5, 7]), 1),
             Ok(vec![Taken {
@@ -180,7 +181,12 @@ mod tests {
                 retry: Some(7 * PS_PER_US)
             }])
         );
-        for bad in [reply(&[1, 2]), reply(&[1, 2, -1]), Reply::Simple(b"OK"), Reply::Nil] {
+        for bad in [
+            reply(&[1, 2]),
+            reply(&[1, 2, -1]),
+            Reply::Simple(b"OK"),
+            Reply::Nil,
+        ] {
             assert_eq!(taken(&bad, 1), Err(Trouble::Malformed));
         }
     }

@@ -114,7 +114,10 @@ mod tests {
         assert!(breaker.admits(100));
         assert!(!breaker.admits(100), "the probe is under way");
         assert!(!breaker.admits(199));
-        assert!(breaker.admits(200), "a probe that never reports is followed by another");
+        assert!(
+            breaker.admits(200),
+            "a probe that never reports is followed by another"
+        );
         breaker.failed(210);
         assert!(!breaker.admits(309));
         assert!(breaker.admits(310));
@@ -132,7 +135,10 @@ mod tests {
 
     #[test]
     fn zero_failures_never_opens() {
-        let mut breaker = Breaker::new(Settings { failures: 0, open_for: 1 });
+        let mut breaker = Breaker::new(Settings {
+            failures: 0,
+            open_for: 1,
+        });
         (0..100).for_each(|_| breaker.failed(0));
         assert!(!breaker.is_open());
     }

@@ -85,14 +85,20 @@ impl<T> Pipe<T> {
         if let Some(password) = &login.password {
             match &login.username {
                 Some(user) => {
-                    resp::encode(&mut preamble, &[b"AUTH", user.as_bytes(), password.as_bytes()]);
+                    resp::encode(
+                        &mut preamble,
+                        &[b"AUTH", user.as_bytes(), password.as_bytes()],
+                    );
                 }
                 None => resp::encode(&mut preamble, &[b"AUTH", password.as_bytes()]),
             }
             preamble_replies += 1;
         }
         if login.database != 0 {
-            resp::encode(&mut preamble, &[b"SELECT", login.database.to_string().as_bytes()]);
+            resp::encode(
+                &mut preamble,
+                &[b"SELECT", login.database.to_string().as_bytes()],
+            );
             preamble_replies += 1;
         }
         Self {
@@ -241,12 +247,18 @@ impl<T> Pipe<T> {
     /// Splits a body into the commands' replies; all must be there, between the login's and QUIT's.
     fn read<'a>(&self, body: &'a [u8], commands: usize) -> Result<Vec<Reply<'a>>, Trouble> {
         let mut rest = body;
+        let mut last_error = None;
         let mut next = || {
             let (reply, after) = resp::decode(rest).map_err(|error| match error {
-                DecodeError::Truncated => Trouble::Truncated,
+                // Redis says why before it closes on a client that it does not want.
+                DecodeError::Truncated => last_error.unwrap_or(Trouble::Truncated),
                 DecodeError::Malformed => Trouble::Malformed,
             })?;
             rest = after;
+            last_error = match reply {
+                Reply::Error(text) => Some(Trouble::from_error_reply(text)),
+                _ => None,
+            };
             Ok(reply)
         };
         let mut login = Ok(());

@@ -28,12 +28,19 @@ fn send(pipe: &mut Pipe<u32>, token: u32, now: Ps) -> (usize, String) {
     let batch = pipe
         .next_batch(now, |tag, _| panic!("{tag} is late"))
         .unwrap();
-    let sent = (batch.len(), String::from_utf8_lossy(&batch.body).into_owned());
+    let sent = (
+        batch.len(),
+        String::from_utf8_lossy(&batch.body).into_owned(),
+    );
     pipe.sent(token, batch);
     sent
 }
 
-fn reply(pipe: &mut Pipe<u32>, token: u32, body: Result<&[u8], Trouble>) -> Vec<(u32, Result<i64, Trouble>)> {
+fn reply(
+    pipe: &mut Pipe<u32>,
+    token: u32,
+    body: Result<&[u8], Trouble>,
+) -> Vec<(u32, Result<i64, Trouble>)> {
     let mut out = Vec::new();
     pipe.replied(token, body, 50, |tag, result| {
         let result = result.map(|reply| match reply {
@@ -82,7 +89,10 @@ fn a_batch_is_login_commands_quit() {
              *3\r\n$7\r\nEVALSHA\r\n$40\r\n{sha1}\r\n$1\r\n0\r\n*1\r\n$4\r\nQUIT\r\n"
         )
     );
-    assert_eq!(reply(&mut pipe, 1, Ok(b"+OK\r\n+OK\r\n:1\r\n+OK\r\n")), [(1, Ok(1))]);
+    assert_eq!(
+        reply(&mut pipe, 1, Ok(b"+OK\r\n+OK\r\n:1\r\n+OK\r\n")),
+        [(1, Ok(1))]
+    );
 }
 
 #[test]
@@ -104,10 +114,17 @@ fn a_body_that_is_short_garbled_or_long_fails_every_command() {
         (b":1\r\n:2\r\n", Trouble::Truncated),
         (b":1\r\n:2\r\n+O", Trouble::Truncated),
         (b":1\r\n+OK\r\n", Trouble::Truncated),
+        (
+            b"-ERR Protocol error: unauthenticated multibulk length\r\n",
+            Trouble::Auth,
+        ),
         (b"no healthy upstream", Trouble::Malformed),
         (b":1\r\n:2\r\n:3\r\n+OK\r\n", Trouble::Malformed),
         (b":1\r\n:2\r\n+OK\r\n+OK\r\n", Trouble::Malformed),
-        (b"-LOADING x\r\n-LOADING x\r\n-LOADING x\r\n", Trouble::Loading),
+        (
+            b"-LOADING x\r\n-LOADING x\r\n-LOADING x\r\n",
+            Trouble::Loading,
+        ),
     ] {
         let mut pipe = pipe();
         push(&mut pipe, 1).unwrap();
@@ -140,11 +157,22 @@ fn noscript_is_sent_again_whole_and_only_once() {
     let mut pipe = pipe();
     push(&mut pipe, 1).unwrap();
     send(&mut pipe, 1, 0);
-    assert_eq!(reply(&mut pipe, 1, Ok(b"-NOSCRIPT No matching script.\r\n+OK\r\n")), []);
+    assert_eq!(
+        reply(
+            &mut pipe,
+            1,
+            Ok(b"-NOSCRIPT No matching script.\r\n+OK\r\n")
+        ),
+        []
+    );
     let (_, body) = send(&mut pipe, 2, 0);
     assert!(body.contains("EVAL\r\n$8\r\nreturn 1"), "{body}");
     assert_eq!(
-        reply(&mut pipe, 2, Ok(b"-NOSCRIPT No matching script.\r\n+OK\r\n")),
+        reply(
+            &mut pipe,
+            2,
+            Ok(b"-NOSCRIPT No matching script.\r\n+OK\r\n")
+        ),
         [(1, Err(Trouble::NoScript))]
     );
     assert!(pipe.is_idle());
@@ -179,7 +207,10 @@ fn a_command_whose_deadline_has_passed_is_never_sent() {
     let mut pipe = pipe();
     push(&mut pipe, 1).unwrap();
     let mut late = Vec::new();
-    assert!(pipe.next_batch(100, |tag, trouble| late.push((tag, trouble))).is_none());
+    assert!(
+        pipe.next_batch(100, |tag, trouble| late.push((tag, trouble)))
+            .is_none()
+    );
     assert_eq!(late, [(1, Trouble::Timeout)]);
     assert!(pipe.is_idle());
 }

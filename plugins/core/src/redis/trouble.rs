@@ -87,7 +87,11 @@ impl Trouble {
             b"OOM" => Self::OutOfMemory,
             b"NOSCRIPT" => Self::NoScript,
             b"CROSSSLOT" => Self::CrossSlot,
-            _ if contains(text, b"invalid password") || contains(text, b"invalid username") => Self::Auth,
+            _ if contains(text, b"invalid password") || contains(text, b"invalid username") => {
+                Self::Auth
+            }
+            // A client that has not logged in may not even send long commands.
+            _ if contains(text, b"unauthenticated") => Self::Auth,
             _ => Self::Error,
         }
     }
@@ -104,16 +108,40 @@ mod tests {
     #[test]
     fn error_replies_by_kind() {
         for (text, kind) in [
-            ("WRONGPASS invalid username-password pair or user is disabled.", Trouble::Auth),
+            (
+                "WRONGPASS invalid username-password pair or user is disabled.",
+                Trouble::Auth,
+            ),
             ("NOAUTH Authentication required.", Trouble::Auth),
             ("NOPERM this user has no permissions", Trouble::Auth),
-            ("ERR AUTH <password> called without any password configured", Trouble::Auth),
-            ("ERR Client sent AUTH, but no password is set", Trouble::Auth),
-            ("LOADING Redis is loading the dataset in memory", Trouble::Loading),
-            ("READONLY You can't write against a read only replica.", Trouble::ReadOnly),
-            ("OOM command not allowed when used memory > 'maxmemory'.", Trouble::OutOfMemory),
-            ("NOSCRIPT No matching script. Please use EVAL.", Trouble::NoScript),
-            ("CROSSSLOT Keys in request don't hash to the same slot", Trouble::CrossSlot),
+            (
+                "ERR AUTH <password> called without any password configured",
+                Trouble::Auth,
+            ),
+            (
+                "ERR Client sent AUTH, but no password is set",
+                Trouble::Auth,
+            ),
+            (
+                "LOADING Redis is loading the dataset in memory",
+                Trouble::Loading,
+            ),
+            (
+                "READONLY You can't write against a read only replica.",
+                Trouble::ReadOnly,
+            ),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                Trouble::OutOfMemory,
+            ),
+            (
+                "NOSCRIPT No matching script. Please use EVAL.",
+                Trouble::NoScript,
+            ),
+            (
+                "CROSSSLOT Keys in request don't hash to the same slot",
+                Trouble::CrossSlot,
+            ),
             ("WRONGTYPE Operation against a key", Trouble::Error),
             ("", Trouble::Error),
         ] {

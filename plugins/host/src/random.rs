@@ -1,0 +1,13 @@
+//! Random numbers from the host.
+
+use sluice_core::gcra::Ps;
+
+/// A random time from 0 to `most`; `most` where the host has no random numbers.
+#[must_use]
+pub fn up_to(most: Ps) -> Ps {
+    let mut bytes = [0; 8];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => (most * Ps::from(u64::from_le_bytes(bytes))) >> 64,
+        Err(_) => most,
+    }
+}

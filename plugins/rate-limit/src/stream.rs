@@ -1,0 +1,85 @@
+//! One request and its response.
+
+use crate::SharedWorker;
+use crate::worker::Decided;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+use sluice_core::rate_limit::check::Standing;
+use sluice_host::clock;
+use sluice_host::message::CurrentRequest;
+
+pub struct Stream {
+    id: u32,
+    worker: SharedWorker,
+    progress: Progress,
+}
+
+/// How far this stream has come.
+enum Progress {
+    /// No limit applies, or the answer is already complete.
+    Free,
+    /// The verdict comes later, from the root context.
+    Waiting,
+    /// Admitted; the response is to say how the client stands.
+    Admitted(Vec<Standing>),
+}
+
+impl Stream {
+    pub fn new(id: u32, worker: SharedWorker) -> Self {
+        Self {
+            id,
+            worker,
+            progress: Progress::Free,
+        }
+    }
+}
+
+impl Context for Stream {
+    fn on_done(&mut self) -> bool {
+        if matches!(self.progress, Progress::Waiting)
+            && let Ok(mut worker) = self.worker.try_borrow_mut()
+            && let Some(worker) = worker.as_mut()
+        {
+            worker.forget(self.id);
+        }
+        true
+    }
+}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        let Ok(mut worker) = self.worker.try_borrow_mut() else {
+            return Action::Continue;
+        };
+        let Some(worker) = worker.as_mut() else {
+            return Action::Continue;
+        };
+        let (progress, action) = match worker.decide(self.id, &CurrentRequest::read(), clock::now())
+        {
+            Decided::Admitted(standings) => (Progress::Admitted(standings), Action::Continue),
+            Decided::Denied => (Progress::Free, Action::Pause),
+            Decided::Later => (Progress::Waiting, Action::Pause),
+        };
+        self.progress = progress;
+        action
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        if matches!(self.progress, Progress::Free) {
+            return Action::Continue;
+        }
+        let Ok(mut worker) = self.worker.try_borrow_mut() else {
+            return Action::Continue;
+        };
+        if let Some(worker) = worker.as_mut() {
+            let standings = match &mut self.progress {
+                Progress::Admitted(standings) => std::mem::take(standings),
+                // A denial has said all there is to say, and left nothing here.
+                _ => worker.take_standings(self.id),
+            };
+            worker.add_fields(&standings);
+        }
+        self.progress = Progress::Free;
+        Action::Continue
+    }
+}

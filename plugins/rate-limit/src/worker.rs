@@ -1,0 +1,199 @@
+//! One worker's limits: the limiter, and the host services it needs.
+
+use crate::metrics::Metrics;
+use sluice_core::gcra::{PS_PER_S, Ps};
+use sluice_core::rate_limit::answer;
+use sluice_core::rate_limit::check::{Reason, Standing, Verdict};
+use sluice_core::rate_limit::limiter::Limiter;
+use sluice_core::rate_limit::plan::Plan;
+use sluice_core::redis::trouble::Trouble;
+use sluice_core::selector::Request;
+use sluice_host::shared::{self, GatewayShared};
+use sluice_host::wakeup::Wakeup;
+use sluice_host::{callout, clock, configuration, message, random, stream};
+use std::collections::HashMap;
+
+/// Deadlines are kept to a quarter of the time that a request may wait, within these bounds.
+const TICK_MIN: Ps = PS_PER_S / 200;
+const TICK_MAX: Ps = PS_PER_S / 10;
+
+/// What a new request comes to.
+pub enum Decided {
+    /// It goes on; its response is to say how the client stands.
+    Admitted(Vec<Standing>),
+    /// It has been answered.
+    Denied,
+    /// It waits for the root context to resume or answer it.
+    Later,
+}
+
+pub struct Worker {
+    root: u32,
+    plan: Plan,
+    limiter: Limiter<GatewayShared>,
+    cluster: String,
+    wakeup: Option<Wakeup>,
+    /// A wake-up has been called and has not come yet.
+    waking: bool,
+    metrics: Metrics,
+    /// Standings of requests that waited and were admitted, until their responses pass.
+    admitted: HashMap<u32, Vec<Standing>>,
+}
+
+impl Worker {
+    /// Loads the policy for root context `root`.
+    pub fn load(root: u32, configuration: &[u8]) -> Result<Self, String> {
+        let secret = shared::process_secret();
+        let plan = Plan::load(configuration, secret).map_err(|problem| problem.to_string())?;
+        let settings = plan.settings(configuration::environment)?;
+        let rules = plan.rules();
+        let timeout = settings
+            .redis
+            .as_ref()
+            .map_or(TICK_MAX * 4, |redis| redis.timeout);
+        let cluster = plan
+            .policy()
+            .redis
+            .as_ref()
+            .map(|redis| redis.cluster_name.clone());
+        let wakeup = match cluster {
+            Some(_) => Some(Wakeup::register()?),
+            None => None,
+        };
+        clock::tick_every((timeout / 4).clamp(TICK_MIN, TICK_MAX));
+        log::info!(
+            "rate-limit: {} limits loaded; the local table takes {} KiB at most",
+            rules.len(),
+            plan.policy().local.memory_bytes() / 1024,
+        );
+        Ok(Self {
+            root,
+            metrics: Metrics::define(&rules, cluster.is_some()),
+            limiter: Limiter::new(GatewayShared, settings, rules),
+            plan,
+            cluster: cluster.unwrap_or_default(),
+            wakeup,
+            waking: false,
+            admitted: HashMap::new(),
+        })
+    }
+
+    pub fn decide(&mut self, id: u32, request: &impl Request, now: Ps) -> Decided {
+        let checks = self.plan.checks(request);
+        if checks.is_empty() {
+            return Decided::Admitted(Vec::new());
+        }
+        let verdict = self.limiter.begin(id, checks, now);
+        if self.limiter.is_ready() {
+            self.wake();
+        }
+        match verdict {
+            None => Decided::Later,
+            Some(Verdict::Admitted { standings }) => Decided::Admitted(standings),
+            Some(Verdict::Denied {
+                rule,
+                reason,
+                standings,
+            }) => {
+                let denial = self.denial(rule, reason, &standings);
+                message::answer(denial.status, &denial.headers(), &denial.body);
+                Decided::Denied
+            }
+        }
+    }
+
+    /// Has the batch sent when the events at hand have added their commands to it.
+    fn wake(&mut self) {
+        if !self.waking
+            && let Some(wakeup) = self.wakeup
+        {
+            // A host that refuses leaves the batch to the next tick.
+            self.waking = wakeup.call();
+        }
+    }
+
+    pub fn woken(&mut self, queue: u32, now: Ps) {
+        if self.wakeup.is_some_and(|wakeup| wakeup.taken(queue)) {
+            self.waking = false;
+            self.go_on(now);
+        }
+    }
+
+    pub fn replied(&mut self, token: u32, reply: Result<Vec<u8>, Trouble>, now: Ps) {
+        let reply = reply.as_deref().map_err(|trouble| *trouble);
+        self.limiter.replied(token, reply, now);
+        self.go_on(now);
+    }
+
+    pub fn tick(&mut self, now: Ps) {
+        self.limiter.tick(now);
+        self.go_on(now);
+        self.metrics.publish(&mut self.limiter);
+    }
+
+    /// Sends what can be sent, and lets the streams go on whose verdict is there.
+    fn go_on(&mut self, now: Ps) {
+        let Self {
+            limiter,
+            cluster,
+            metrics,
+            ..
+        } = self;
+        limiter.send(now, |body, timeout| callout::post(cluster, body, timeout));
+        metrics.batches(limiter);
+        for (id, verdict) in self.limiter.settled() {
+            match verdict {
+                Verdict::Admitted { standings } => {
+                    if stream::resume_request(id, self.root) {
+                        self.admitted.insert(id, standings);
+                    }
+                }
+                Verdict::Denied {
+                    rule,
+                    reason,
+                    standings,
+                } => {
+                    let denial = self.denial(rule, reason, &standings);
+                    stream::answer(
+                        id,
+                        self.root,
+                        denial.status,
+                        &denial.headers(),
+                        &denial.body,
+                    );
+                }
+            }
+        }
+    }
+
+    /// The stream has ended.
+    pub fn forget(&mut self, id: u32) {
+        self.limiter.forget(id);
+        self.admitted.remove(&id);
+    }
+
+    pub fn take_standings(&mut self, id: u32) -> Vec<Standing> {
+        self.admitted.remove(&id).unwrap_or_default()
+    }
+
+    pub fn add_fields(&self, standings: &[Standing]) {
+        for (name, value) in
+            answer::fields(self.plan.style(), standings, |rule| self.plan.name(rule))
+        {
+            message::add_response_header(name, &value);
+        }
+    }
+
+    fn denial(&self, rule: usize, reason: Reason, standings: &[Standing]) -> answer::Denial {
+        let jitter = match self.plan.jitter() {
+            0 => 0,
+            most => random::up_to(most),
+        };
+        self.plan.denial(rule, reason, standings, jitter)
+    }
+
+    /// The plugin is going: hands over the last counts.
+    pub fn close(&mut self) {
+        self.metrics.close(&mut self.limiter);
+    }
+}

@@ -37,6 +37,7 @@ for i = 1, #KEYS do
 
   -- room = now + D - base, and how many tokens fit in it: first about, then exactly.
   local rq, rr = dq - (bq - now), dr - br
+  if rr < 0 then rq, rr = rq - 1, rr + MEGA end
   local grant = want
   local fit = floor((rq + rr / MEGA) / (tq + tr / MEGA)) + 1
   if grant > fit then grant = fit end

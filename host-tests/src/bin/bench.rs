@@ -3,7 +3,7 @@
 //! Every variant is an Envoy of its own, started beforehand; the load goes to one after the other, round by round, so
 //! that a slow moment of the machine hits all alike, and medians are compared. `wrk` sends the load: 32 connections
 //! that ask as fast as they are answered. `ROUNDS` and `SECONDS` (of one run) can be set; arguments pick variants by
-//! the beginning of their names.
+//! their names, or by the beginning with a `*` behind it.
 
 use host_tests::config::Config;
 use host_tests::gateway::{Builder, Gateway, Route};
@@ -56,7 +56,11 @@ fn main() {
 fn variants(redis: &Redis, picked: &[String]) -> Vec<Variant> {
     let mut variants = Vec::new();
     let mut add = |name: &'static str, goal: Option<f64>, builder: &dyn Fn() -> Builder| {
-        let wanted = picked.is_empty() || picked.iter().any(|pick| name.starts_with(pick.as_str()));
+        let wanted = |pick: &String| match pick.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => name == pick,
+        };
+        let wanted = picked.is_empty() || picked.iter().any(wanted);
         if wanted || name == BASELINE {
             let gateway = builder().edit(answer_directly).start();
             variants.push(Variant {
@@ -97,6 +101,17 @@ fn variants(redis: &Redis, picked: &[String]) -> Vec<Variant> {
         with_redis(redis)
             .route(Route::Pooled)
             .policy(policy("strict", "off", ONE_KEY))
+    });
+    let socket = redis.unix_socket().to_string_lossy().into_owned();
+    add("rate-limit strict, Unix socket", None, &|| {
+        let socket = socket.clone();
+        with_redis(redis)
+            .policy(policy("strict", "off", ONE_KEY))
+            .edit(move |config| {
+                let address = json!({"pipe": {"path": socket}});
+                config.cluster("redis")["load_assignment"]["endpoints"] =
+                    json!([{"lb_endpoints": [{"endpoint": {"address": address}}]}]);
+            })
     });
     add("rate-limit strict, denied", Some(0.90), &|| {
         with_redis(redis).policy(denying("strict"))
@@ -162,6 +177,16 @@ fn load(gateway: &Gateway, seconds: usize) -> (f64, f64) {
         .unwrap_or_else(|| panic!("wrk prints no rate: {text}"))
 }
 
+/// Commands in a callout, on average; none for a filter that made none.
+fn batch_size(gateway: &Gateway) -> Option<f64> {
+    let stat = |name: &str| {
+        let name = format!("wasmcustom.sluice_rate_limit.redis.{name}");
+        gateway.envoy().stat(&name) as f64
+    };
+    let callouts = stat("callouts");
+    (callouts > 0.0).then(|| stat("commands") / callouts)
+}
+
 /// Seconds of processor time that a process has taken, all its threads together.
 fn processor_time(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
@@ -199,7 +224,7 @@ fn print(variants: &[Variant]) {
             .collect();
         ratios.sort_by(f64::total_cmp);
         println!(
-            "{:38} {:>9.0} {:>7.3} {:>7.3} - {:.3} {:>6} {:>8.2}",
+            "{:38} {:>9.0} {:>7.3} {:>7.3} - {:.3} {:>6} {:>8.2} {:>6}",
             variant.name,
             median(&variant.rates),
             median(&ratios),
@@ -209,6 +234,7 @@ fn print(variants: &[Variant]) {
                 .goal
                 .map_or(String::new(), |goal| format!("{goal:.2}")),
             median(&variant.costs),
+            batch_size(&variant.gateway).map_or(String::new(), |size| format!("{size:.1}")),
         );
     }
 }

@@ -4,24 +4,35 @@
 use crate::message;
 use proxy_wasm::hostcalls;
 
-/// Runs `act` in the place of stream `id` and returns to context `own`. False when the stream has ended.
-fn in_place_of(id: u32, own: u32, act: impl FnOnce()) -> bool {
-    let alive = hostcalls::set_effective_context(id).is_ok();
-    if alive {
-        act();
+/// The other streams, as seen from root context `own`. Dropping it makes that the effective context again.
+#[derive(Debug)]
+pub struct Others {
+    own: u32,
+}
+
+impl Others {
+    #[must_use]
+    pub fn of(own: u32) -> Self {
+        Self { own }
     }
-    let _ = hostcalls::set_effective_context(own);
-    alive
+
+    /// Sends the paused request of stream `id` on its way. Exactly once per pause. False when the stream has ended.
+    pub fn resume_request(&self, id: u32) -> bool {
+        hostcalls::set_effective_context(id).is_ok() && hostcalls::resume_http_request().is_ok()
+    }
+
+    /// Answers the paused request of stream `id`. False when the stream has ended.
+    pub fn answer(&self, id: u32, status: u16, headers: &[(&str, &str)], body: &[u8]) -> bool {
+        let alive = hostcalls::set_effective_context(id).is_ok();
+        if alive {
+            message::answer(status, headers, body);
+        }
+        alive
+    }
 }
 
-/// Sends the paused request of stream `id` on its way. Exactly once per pause.
-pub fn resume_request(id: u32, own: u32) -> bool {
-    in_place_of(id, own, || {
-        let _ = hostcalls::resume_http_request();
-    })
-}
-
-/// Answers the paused request of stream `id`.
-pub fn answer(id: u32, own: u32, status: u16, headers: &[(&str, &str)], body: &[u8]) -> bool {
-    in_place_of(id, own, || message::answer(status, headers, body))
+impl Drop for Others {
+    fn drop(&mut self) {
+        let _ = hostcalls::set_effective_context(self.own);
+    }
 }

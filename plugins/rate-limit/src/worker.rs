@@ -2,20 +2,34 @@
 
 use crate::metrics::Metrics;
 use sluice_core::gcra::{PS_PER_S, Ps};
-use sluice_core::rate_limit::answer;
+use sluice_core::rate_limit::answer::{self, Style};
 use sluice_core::rate_limit::check::{Reason, Standing, Verdict};
 use sluice_core::rate_limit::limiter::Limiter;
 use sluice_core::rate_limit::plan::Plan;
 use sluice_core::redis::trouble::Trouble;
 use sluice_core::selector::Request;
 use sluice_host::shared::{self, GatewayShared};
+use sluice_host::stream::Others;
 use sluice_host::wakeup::Wakeup;
-use sluice_host::{callout, clock, configuration, message, random, stream};
+use sluice_host::{callout, clock, configuration, message, random};
 use std::collections::HashMap;
 
 /// Deadlines are kept to a quarter of the time that a request may wait, within these bounds.
 const TICK_MIN: Ps = PS_PER_S / 200;
 const TICK_MAX: Ps = PS_PER_S / 10;
+
+/// Rounds of events that a batch gathers for at most.
+const MAX_ROUNDS: u32 = 8;
+
+/// A batch on its way together.
+#[derive(Default)]
+struct Gathering {
+    /// A wake-up has been called and has not come yet.
+    waking: bool,
+    /// How many commands there were when it was called.
+    seen: usize,
+    rounds: u32,
+}
 
 /// What a new request comes to.
 pub enum Decided {
@@ -33,8 +47,7 @@ pub struct Worker {
     limiter: Limiter<GatewayShared>,
     cluster: String,
     wakeup: Option<Wakeup>,
-    /// A wake-up has been called and has not come yet.
-    waking: bool,
+    gathering: Gathering,
     metrics: Metrics,
     /// Standings of requests that waited and were admitted, until their responses pass.
     admitted: HashMap<u32, Vec<Standing>>,
@@ -73,7 +86,7 @@ impl Worker {
             plan,
             cluster: cluster.unwrap_or_default(),
             wakeup,
-            waking: false,
+            gathering: Gathering::default(),
             admitted: HashMap::new(),
         })
     }
@@ -84,9 +97,7 @@ impl Worker {
             return Decided::Admitted(Vec::new());
         }
         let verdict = self.limiter.begin(id, checks, now);
-        if self.limiter.is_ready() {
-            self.wake();
-        }
+        self.gather();
         match verdict {
             None => Decided::Later,
             Some(Verdict::Admitted { standings }) => Decided::Admitted(standings),
@@ -102,37 +113,53 @@ impl Worker {
         }
     }
 
-    /// Has the batch sent when the events at hand have added their commands to it.
-    fn wake(&mut self) {
-        if !self.waking
+    /// Has the gathered commands sent soon: by the wake-up that is under way, or by a new one. A host that refuses
+    /// leaves them to the next tick.
+    fn gather(&mut self) {
+        if self.limiter.is_ready()
+            && !self.gathering.waking
             && let Some(wakeup) = self.wakeup
         {
-            // A host that refuses leaves the batch to the next tick.
-            self.waking = wakeup.call();
+            self.gathering = Gathering {
+                waking: wakeup.call(),
+                seen: self.limiter.gathered(),
+                rounds: 0,
+            };
         }
     }
 
+    /// A wake-up has come: one round of the gateway's events is over. As long as each round brings more commands, the
+    /// batch is worth waiting for; a callout costs as much as a dozen commands.
     pub fn woken(&mut self, queue: u32, now: Ps) {
-        if self.wakeup.is_some_and(|wakeup| wakeup.taken(queue)) {
-            self.waking = false;
-            self.go_on(now);
+        let Some(wakeup) = self.wakeup.filter(|wakeup| wakeup.taken(queue)) else {
+            return;
+        };
+        let gathered = self.limiter.gathered();
+        if gathered > self.gathering.seen && self.gathering.rounds < MAX_ROUNDS && wakeup.call() {
+            self.gathering.seen = gathered;
+            self.gathering.rounds += 1;
+            return;
         }
+        self.gathering.waking = false;
+        self.send(now);
     }
 
     pub fn replied(&mut self, token: u32, reply: Result<Vec<u8>, Trouble>, now: Ps) {
         let reply = reply.as_deref().map_err(|trouble| *trouble);
         self.limiter.replied(token, reply, now);
-        self.go_on(now);
+        self.release();
+        // Those that go on make room for others, which may be here in a moment.
+        self.gather();
     }
 
     pub fn tick(&mut self, now: Ps) {
         self.limiter.tick(now);
-        self.go_on(now);
+        self.send(now);
         self.metrics.publish(&mut self.limiter);
     }
 
-    /// Sends what can be sent, and lets the streams go on whose verdict is there.
-    fn go_on(&mut self, now: Ps) {
+    /// Sends what can be sent.
+    fn send(&mut self, now: Ps) {
         let Self {
             limiter,
             cluster,
@@ -141,10 +168,20 @@ impl Worker {
         } = self;
         limiter.send(now, |body, timeout| callout::post(cluster, body, timeout));
         metrics.batches(limiter);
-        for (id, verdict) in self.limiter.settled() {
+        self.release();
+    }
+
+    /// Lets the streams go on whose verdict is there.
+    fn release(&mut self) {
+        let settled = self.limiter.settled();
+        if settled.is_empty() {
+            return;
+        }
+        let others = Others::of(self.root);
+        for (id, verdict) in settled {
             match verdict {
                 Verdict::Admitted { standings } => {
-                    if stream::resume_request(id, self.root) {
+                    if others.resume_request(id) && self.plan.style() != Style::Off {
                         self.admitted.insert(id, standings);
                     }
                 }
@@ -154,13 +191,7 @@ impl Worker {
                     standings,
                 } => {
                     let denial = self.denial(rule, reason, &standings);
-                    stream::answer(
-                        id,
-                        self.root,
-                        denial.status,
-                        &denial.headers(),
-                        &denial.body,
-                    );
+                    others.answer(id, denial.status, &denial.headers(), &denial.body);
                 }
             }
         }

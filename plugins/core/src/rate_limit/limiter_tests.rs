@@ -228,6 +228,37 @@ fn all_pass_or_none_is_charged_in_every_mixture_of_modes() {
 }
 
 #[test]
+fn a_lease_drawn_for_a_request_that_another_lease_denies_is_not_lost() {
+    let mut gateway = Gateway::new(1, &[LEASED, LEASED], redis(OnError::Deny));
+    let mut redis = ModelRedis::default();
+    let leased = |rule: usize, who: u64, limit: u64, lease: u64| {
+        let mut check = check(rule, limit, 1);
+        check.hash = 10_000 * (rule as u64 + 1) + who;
+        check.subject = who.to_be_bytes().to_vec();
+        if let Ruling::Metered(allowance) = &mut check.ruling {
+            allowance.lease = lease;
+        }
+        check
+    };
+    // Leases of one token: each request draws, from its own limit first and then from the one that all share.
+    let shared = || leased(1, 0, 100, 1);
+    let mut now = START;
+    let mut admitted = 0;
+    let mut ask = |checks| {
+        // No two at one instant: a lease is known by its end.
+        now += PS_PER_US;
+        let passes = is_admitted(&gateway.ask(0, &mut redis, checks, now));
+        admitted += u64::from(passes);
+        passes
+    };
+    for who in 0..30 {
+        while ask(vec![leased(0, who, 4, 1), shared()]) {}
+    }
+    while ask(vec![shared()]) {}
+    assert_eq!(admitted, 99);
+}
+
+#[test]
 fn what_redis_denies_after_local_charges_is_given_back() {
     let mut gateway = Gateway::new(1, &[LOCAL, STRICT], redis(OnError::Deny));
     let mut redis = ModelRedis::default();

@@ -49,6 +49,12 @@ impl<S: SharedData + Clone> Limiter<S> {
         self.pipe.is_ready()
     }
 
+    /// How many commands wait to be sent.
+    #[must_use]
+    pub fn gathered(&self) -> usize {
+        self.pipe.gathered()
+    }
+
     /// Callout `token` has come to its end.
     pub fn replied(&mut self, token: u32, body: Result<&[u8], Trouble>, now: Ps) {
         let mut outcomes = Vec::new();

@@ -138,6 +138,12 @@ impl<T> Pipe<T> {
         !self.waiting.is_empty() && self.in_flight.len() < self.limits.in_flight
     }
 
+    /// How many commands wait to be sent.
+    #[must_use]
+    pub fn gathered(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Nothing waits and nothing is on its way.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -240,28 +240,27 @@ impl<S: SharedData + Clone> Limiter<S> {
         };
         let ends = Lease::drawn(draw.asked, 0, &terms).ends;
         let mut hand = taken.granted;
+        let mut served = Vec::new();
         let mut hungry = Vec::new();
         for id in draw.waiting {
             let Some(mut ticket) = self.tickets.remove(&id) else {
                 continue;
             };
-            let Some(part) = open_part(&mut ticket, hash) else {
-                self.go_on(id, ticket, now);
-                continue;
-            };
-            let cost = part.check.cost;
-            if taken.retry.is_some() && cost >= draw.need {
-                part.state = self.state(part, taken, now);
-            } else if cost <= hand {
-                hand -= cost;
-                part.state = State::Passed {
-                    backlog: Some(taken.backlog),
-                    charged: Charged::Lease { ends },
-                };
-            } else {
-                hungry.push((id, cost));
+            if let Some(part) = open_part(&mut ticket, hash) {
+                let cost = part.check.cost;
+                if taken.retry.is_some() && cost >= draw.need {
+                    part.state = self.state(part, taken, now);
+                } else if cost <= hand {
+                    hand -= cost;
+                    part.state = State::Passed {
+                        backlog: Some(taken.backlog),
+                        charged: Charged::Lease { ends },
+                    };
+                } else {
+                    hungry.push((id, cost));
+                }
             }
-            self.go_on(id, ticket, now);
+            served.push((id, ticket));
         }
         let behind = terms.quota().remaining(taken.backlog);
         let lease = Lease {
@@ -271,6 +270,10 @@ impl<S: SharedData + Clone> Limiter<S> {
             ..Lease::drawn(draw.asked, hand, &terms)
         };
         self.tables.deposit(hash, &terms, lease, now);
+        // Only now: a request that another limit has denied gives its tokens back to this lease.
+        for (id, ticket) in served {
+            self.go_on(id, ticket, now);
+        }
         let needs = hungry.iter().map(|(_, cost)| cost).sum();
         for (id, _) in hungry {
             self.draw_again(id, hash, needs, now);

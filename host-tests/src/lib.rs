@@ -20,6 +20,7 @@ pub mod envoy;
 pub mod fake_redis;
 pub mod gateway;
 pub mod imports;
+pub mod limits;
 pub mod origin;
 pub mod ports;
 pub mod process;

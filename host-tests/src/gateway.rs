@@ -18,6 +18,8 @@ pub enum Route {
     None,
     /// A connection for each pipeline: `rate-limit-redis.yaml`.
     Direct,
+    /// One connection for each worker, which stays open: `rate-limit-redis-stream.yaml`.
+    Stream,
     /// Through `redis_proxy`: `rate-limit-redis-pooled.yaml`.
     Pooled,
 }
@@ -29,6 +31,7 @@ impl Route {
         match self {
             Self::None => "rate-limit.yaml",
             Self::Direct => "rate-limit-redis.yaml",
+            Self::Stream => "rate-limit-redis-stream.yaml",
             Self::Pooled => "rate-limit-redis-pooled.yaml",
         }
     }

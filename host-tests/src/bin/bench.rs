@@ -97,6 +97,11 @@ fn variants(redis: &Redis, picked: &[String]) -> Vec<Variant> {
     add("rate-limit strict, direct", Some(0.45), &|| {
         with_redis(redis).policy(policy("strict", "off", ONE_KEY))
     });
+    add("rate-limit strict, stream", Some(0.45), &|| {
+        let mut policy = policy("strict", "off", ONE_KEY);
+        policy["redis"]["transport"] = "stream".into();
+        with_redis(redis).route(Route::Stream).policy(policy)
+    });
     add("rate-limit strict, pooled", None, &|| {
         with_redis(redis)
             .route(Route::Pooled)

@@ -6,6 +6,7 @@
 pub mod callout;
 pub mod clock;
 pub mod configuration;
+pub mod duplex;
 pub mod message;
 pub mod metrics;
 pub mod random;

@@ -1,5 +1,6 @@
 //! The rate-limit filter: which decision follows which event. The decisions are `sluice_core::rate_limit`.
 
+mod link;
 mod metrics;
 mod stream;
 mod worker;
@@ -40,6 +41,14 @@ impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
         let reply = callout::reply(headers, body);
         self.with(|worker| worker.replied(token, reply, clock::now()));
+    }
+
+    fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
+        self.with(|worker| worker.message(token, size, clock::now()));
+    }
+
+    fn on_grpc_stream_close(&mut self, token: u32, status: u32) {
+        self.with(|worker| worker.closed(token, status, clock::now()));
     }
 
     fn on_done(&mut self) -> bool {

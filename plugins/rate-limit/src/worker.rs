@@ -1,7 +1,9 @@
 //! One worker's limits: the limiter, and the host services it needs.
 
+use crate::link::{Ended, Link};
 use crate::metrics::Metrics;
 use sluice_core::gcra::{PS_PER_S, Ps};
+use sluice_core::policy::rate_limit::Transport;
 use sluice_core::rate_limit::answer::{self, Style};
 use sluice_core::rate_limit::check::{Reason, Standing, Verdict};
 use sluice_core::rate_limit::limiter::Limiter;
@@ -11,7 +13,7 @@ use sluice_core::selector::Request;
 use sluice_host::shared::{self, GatewayShared};
 use sluice_host::stream::Others;
 use sluice_host::wakeup::Wakeup;
-use sluice_host::{callout, clock, configuration, message, random};
+use sluice_host::{clock, configuration, message, random};
 use std::collections::HashMap;
 
 /// Deadlines are kept to a quarter of the time that a request may wait, within these bounds.
@@ -45,7 +47,7 @@ pub struct Worker {
     root: u32,
     plan: Plan,
     limiter: Limiter<GatewayShared>,
-    cluster: String,
+    link: Link,
     wakeup: Option<Wakeup>,
     gathering: Gathering,
     metrics: Metrics,
@@ -64,12 +66,13 @@ impl Worker {
             .redis
             .as_ref()
             .map_or(TICK_MAX * 4, |redis| redis.timeout);
-        let cluster = plan
-            .policy()
-            .redis
-            .as_ref()
-            .map(|redis| redis.cluster_name.clone());
-        let wakeup = match cluster {
+        let redis = plan.policy().redis.as_ref();
+        let cluster = redis.map_or(String::new(), |redis| redis.cluster_name.clone());
+        let link = match redis.map(|redis| redis.transport) {
+            Some(Transport::Stream) => Link::stream(cluster),
+            _ => Link::Callouts { cluster },
+        };
+        let wakeup = match redis {
             Some(_) => Some(Wakeup::register()?),
             None => None,
         };
@@ -81,10 +84,10 @@ impl Worker {
         );
         Ok(Self {
             root,
-            metrics: Metrics::define(&rules, cluster.is_some()),
+            metrics: Metrics::define(&rules, wakeup.is_some()),
             limiter: Limiter::new(GatewayShared, settings, rules),
             plan,
-            cluster: cluster.unwrap_or_default(),
+            link,
             wakeup,
             gathering: Gathering::default(),
             admitted: HashMap::new(),
@@ -144,15 +147,36 @@ impl Worker {
         self.send(now);
     }
 
+    /// A callout has come to its end.
     pub fn replied(&mut self, token: u32, reply: Result<Vec<u8>, Trouble>, now: Ps) {
-        let reply = reply.as_deref().map_err(|trouble| *trouble);
-        self.limiter.replied(token, reply, now);
+        self.ended(vec![(token, reply)], now);
+    }
+
+    /// A message of the stream to Redis has come.
+    pub fn message(&mut self, token: u32, size: usize, now: Ps) {
+        let ended = self.link.message(token, size);
+        self.ended(ended, now);
+    }
+
+    /// The stream to Redis has ended.
+    pub fn closed(&mut self, token: u32, status: u32, now: Ps) {
+        let ended = self.link.closed(token, status);
+        self.ended(ended, now);
+    }
+
+    fn ended(&mut self, ended: Ended, now: Ps) {
+        for (token, reply) in ended {
+            let reply = reply.as_deref().map_err(|trouble| *trouble);
+            self.limiter.replied(token, reply, now);
+        }
         self.release();
         // Those that go on make room for others, which may be here in a moment.
         self.gather();
     }
 
     pub fn tick(&mut self, now: Ps) {
+        let overdue = self.link.tick(now);
+        self.ended(overdue, now);
         self.limiter.tick(now);
         self.send(now);
         self.metrics.publish(&mut self.limiter);
@@ -162,11 +186,21 @@ impl Worker {
     fn send(&mut self, now: Ps) {
         let Self {
             limiter,
-            cluster,
+            link,
             metrics,
             ..
         } = self;
-        limiter.send(now, |body, timeout| callout::post(cluster, body, timeout));
+        let (login, login_replies) = limiter.login();
+        let login = login.to_vec();
+        limiter.send(now, |batch| {
+            link.send(
+                &batch.body,
+                batch.len(),
+                batch.deadline,
+                now,
+                (&login, login_replies),
+            )
+        });
         metrics.batches(limiter);
         self.release();
     }

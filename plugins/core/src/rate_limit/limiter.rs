@@ -16,7 +16,7 @@ use super::scripts;
 use super::ticket::{Charged, Part, State, Ticket};
 use crate::gcra::{PS_PER_US, Ps};
 use crate::redis::breaker;
-use crate::redis::pipe::{Limits, Login, Pipe};
+use crate::redis::pipe::{Framing, Limits, Login, Pipe};
 use crate::redis::trouble::Trouble;
 use crate::slots::SharedData;
 use std::collections::HashMap;
@@ -58,7 +58,7 @@ pub struct Redis {
 
 /// What a command was for.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Tag {
+pub enum Tag {
     /// Parts (a bit for each) of a waiting request.
     Take { ticket: u32, parts: u64 },
     /// A lease for the limit and subject of this hash.
@@ -465,6 +465,7 @@ fn no_redis() -> Redis {
             max_commands: 1,
             max_bytes: 1,
             in_flight: 0,
+            framing: Framing::Whole,
         },
         breaker: breaker::Settings {
             failures: 0,

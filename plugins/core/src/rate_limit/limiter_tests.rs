@@ -20,6 +20,7 @@ fn redis(on_error: OnError) -> Redis {
             max_commands: 100,
             max_bytes: 100_000,
             in_flight: 2,
+            framing: Framing::Whole,
         },
         breaker: breaker::Settings {
             failures: 3,
@@ -74,10 +75,10 @@ impl Gateway {
     fn send(&mut self, worker: usize, now: Ps) -> Vec<(u32, Vec<u8>)> {
         let mut callouts = Vec::new();
         let token = &mut self.token;
-        self.workers[worker].send(now, |body, timeout| {
-            assert!(timeout > 0 && timeout <= 50 * MS);
+        self.workers[worker].send(now, |batch| {
+            assert!(batch.deadline > now && batch.deadline <= now + 50 * MS);
             *token += 1;
-            callouts.push((*token, body.to_vec()));
+            callouts.push((*token, batch.body.clone()));
             Ok(*token)
         });
         callouts

@@ -7,7 +7,7 @@ use crate::gcra::{PS_PER_US, Ps, Quota};
 use crate::policy::PolicyError;
 use crate::policy::rate_limit as policy;
 use crate::redis::breaker;
-use crate::redis::pipe::{Limits, Login};
+use crate::redis::pipe::{Framing, Limits, Login};
 use crate::selector::{Reason as MissingReason, Request};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
@@ -266,6 +266,10 @@ fn redis_settings(
             max_commands: redis.batch.max_commands,
             max_bytes: redis.batch.max_bytes,
             in_flight: redis.batch.in_flight,
+            framing: match redis.transport {
+                policy::Transport::Callout => Framing::Whole,
+                policy::Transport::Stream => Framing::Stream,
+            },
         },
         breaker: breaker::Settings {
             failures: redis.breaker.failures,

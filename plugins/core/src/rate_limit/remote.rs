@@ -7,17 +7,18 @@ use super::limiter::{Limiter, Tag};
 use super::scripts::{self, Take, Taken};
 use super::ticket::{Charged, Part, State, Ticket};
 use crate::gcra::{Ps, Quota};
+use crate::redis::pipe::Batch;
 use crate::redis::resp::Reply;
 use crate::redis::trouble::Trouble;
 use crate::slots::SharedData;
 
 impl<S: SharedData + Clone> Limiter<S> {
-    /// Sends the batches that are ready; `post` takes a body and how long to wait for its reply, and returns the
-    /// callout's token. The number of callouts sent.
+    /// Sends the batches that are ready; `post` returns the token by which the reply will be known. The number of
+    /// batches sent.
     pub fn send(
         &mut self,
         now: Ps,
-        mut post: impl FnMut(&[u8], Ps) -> Result<u32, Trouble>,
+        mut post: impl FnMut(&Batch<Tag>) -> Result<u32, Trouble>,
     ) -> usize {
         let mut sent = 0;
         let mut failed = Vec::new();
@@ -26,7 +27,7 @@ impl<S: SharedData + Clone> Limiter<S> {
                 .pipe
                 .next_batch(now, |tag, trouble| failed.push((tag, trouble)));
             let Some(batch) = batch else { break };
-            match post(&batch.body, batch.deadline.saturating_sub(now)) {
+            match post(&batch) {
                 Ok(token) => {
                     self.counts.batch_sizes.push(batch.len());
                     self.pipe.sent(token, batch);
@@ -47,6 +48,12 @@ impl<S: SharedData + Clone> Limiter<S> {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.pipe.is_ready()
+    }
+
+    /// AUTH and SELECT, for a connection that stays: the bytes, and how many replies they will have.
+    #[must_use]
+    pub fn login(&self) -> (&[u8], usize) {
+        self.pipe.login()
     }
 
     /// How many commands wait to be sent.

@@ -3,6 +3,7 @@
 
 pub mod breaker;
 pub mod command;
+pub mod conversation;
 pub mod pipe;
 pub mod resp;
 pub mod trouble;

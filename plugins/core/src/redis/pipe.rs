@@ -1,8 +1,9 @@
 //! The callout pipeline of one worker: commands gather while earlier ones are on their way, and go out together.
 //!
 //! A gateway charges far more for a callout than Redis does for a command, so commands that arrive while callouts are
-//! in flight wait for the next one. A pipeline begins with AUTH and SELECT where configured and ends with QUIT: its
-//! `+OK` proves that the replies are complete, and Redis then closes a connection that is not used again.
+//! in flight wait for the next one. Where each batch has a connection of its own, it begins with AUTH and SELECT where
+//! configured and ends with QUIT: its `+OK` proves that the replies are complete, and Redis then closes. On a
+//! connection that stays ([`Framing::Stream`]) the login is sent once, and the replies are counted.
 //!
 //! A batch that fails fails for each of its commands, with the kind of trouble; none is repeated, since it may have
 //! been carried out. The one exception is NOSCRIPT, which proves that it was not.
@@ -26,6 +27,16 @@ pub struct Limits {
     pub max_bytes: usize,
     /// Callouts on their way at once at most.
     pub in_flight: usize,
+    pub framing: Framing,
+}
+
+/// What surrounds the commands of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// A connection for each batch: login, commands, QUIT.
+    Whole,
+    /// A connection that stays: the commands alone.
+    Stream,
 }
 
 /// AUTH and SELECT, sent first on every connection.
@@ -112,6 +123,12 @@ impl<T> Pipe<T> {
         }
     }
 
+    /// The login: its bytes, and how many replies it will have.
+    #[must_use]
+    pub fn login(&self) -> (&[u8], usize) {
+        (&self.preamble, self.preamble_replies)
+    }
+
     /// Takes a command that wants its reply by `deadline`.
     ///
     /// # Errors
@@ -155,7 +172,10 @@ impl<T> Pipe<T> {
         if !self.is_ready() {
             return None;
         }
-        let mut body = self.preamble.clone();
+        let mut body = match self.limits.framing {
+            Framing::Whole => self.preamble.clone(),
+            Framing::Stream => Vec::new(),
+        };
         let mut entries = Vec::new();
         let mut deadline = now;
         while entries.len() < self.limits.max_commands {
@@ -181,7 +201,9 @@ impl<T> Pipe<T> {
         if entries.is_empty() {
             return None;
         }
-        resp::encode(&mut body, &[b"QUIT"]);
+        if self.limits.framing == Framing::Whole {
+            resp::encode(&mut body, &[b"QUIT"]);
+        }
         Some(Batch {
             body,
             deadline,
@@ -267,8 +289,9 @@ impl<T> Pipe<T> {
             };
             Ok(reply)
         };
+        let is_whole = self.limits.framing == Framing::Whole;
         let mut login = Ok(());
-        for _ in 0..self.preamble_replies {
+        for _ in 0..self.preamble_replies * usize::from(is_whole) {
             if let Reply::Error(text) = next()? {
                 login = login.and(Err(Trouble::from_error_reply(text)));
             }
@@ -277,6 +300,9 @@ impl<T> Pipe<T> {
         let mut replies = Vec::with_capacity(commands);
         for _ in 0..commands {
             replies.push(next()?);
+        }
+        if !is_whole {
+            return Ok(replies);
         }
         match next()? {
             Reply::Simple(b"OK") if rest.is_empty() => Ok(replies),

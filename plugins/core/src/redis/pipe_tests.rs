@@ -12,6 +12,7 @@ fn pipe_with(login: &Login) -> Pipe<u32> {
         max_commands: 3,
         max_bytes: 10_000,
         in_flight: 2,
+        framing: Framing::Whole,
     };
     Pipe::new(limits, login, SETTINGS, vec![Script::new("return 1")])
 }
@@ -248,4 +249,21 @@ fn bytes_are_bounded_too_but_one_command_always_goes() {
 #[test]
 fn a_reply_to_an_unknown_callout_is_ignored() {
     assert_eq!(reply(&mut pipe(), 77, Ok(b"+OK\r\n")), []);
+}
+
+#[test]
+fn on_a_connection_that_stays_a_batch_is_its_commands_alone() {
+    let mut pipe = pipe_with(&Login {
+        password: Some("p".into()),
+        ..Login::default()
+    });
+    pipe.limits.framing = Framing::Stream;
+    assert_eq!(pipe.login(), (&b"*2\r\n$4\r\nAUTH\r\n$1\r\np\r\n"[..], 1));
+    push(&mut pipe, 1).unwrap();
+    let (_, body) = send(&mut pipe, 1, 0);
+    assert!(
+        body.starts_with("*3\r\n$7\r\nEVALSHA") && !body.contains("QUIT"),
+        "{body}"
+    );
+    assert_eq!(reply(&mut pipe, 1, Ok(b":5\r\n")), [(1, Ok(5))]);
 }

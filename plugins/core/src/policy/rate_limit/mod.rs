@@ -17,7 +17,7 @@ use crate::policy::PolicyError;
 use crate::selector::{ClientIp, Key, Matcher};
 
 pub use json::{HeaderStyle, Overflow};
-pub use redis::{Batch, Breaker, OnError, Redis, Secret};
+pub use redis::{Batch, Breaker, OnError, Redis, Secret, Transport};
 pub use response::Response;
 
 /// A checked policy.

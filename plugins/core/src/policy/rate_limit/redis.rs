@@ -3,11 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 /// Where Redis is and how to get along with it.
 #[derive(Debug, Clone)]
 pub struct Redis {
     /// The gateway's cluster that leads to Redis.
     pub cluster_name: String,
+    pub transport: Transport,
     /// 1 ms to 60 s.
     pub timeout: Duration,
     /// Stands before every key.
@@ -22,6 +25,19 @@ pub struct Redis {
     pub breaker: Breaker,
     pub on_error: OnError,
     pub batch: Batch,
+}
+
+/// How the filter talks to Redis's cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// A POST for each batch.
+    #[default]
+    Callout,
+    /// One gRPC stream for each worker, which stays open: far less work for the gateway. Its listener needs the filter
+    /// `resp-bridge`.
+    Stream,
 }
 
 /// A credential, or the name of the environment variable that holds it.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::redis::{Batch, Breaker, OnError, Redis, Secret};
+use super::redis::{Batch, Breaker, OnError, Redis, Secret, Transport};
 use crate::policy::value::{Int, Size, Span, Text, text_value};
 
 /// Where Redis is and how to get along with it.
@@ -19,6 +19,9 @@ use crate::policy::value::{Int, Size, Span, Text, text_value};
 pub(super) struct RedisJson {
     /// The name of the gateway's cluster that leads to Redis.
     cluster: ClusterName,
+    /// How the filter talks to the cluster; each way needs a gateway configuration of its own.
+    #[serde(default)]
+    transport: Transport,
     /// How long a request waits for Redis.
     #[serde(default = "default_timeout")]
     timeout: Span<1, 60_000>,
@@ -42,7 +45,7 @@ pub(super) struct RedisJson {
     /// notice nothing, and n gateways admit at most n times the rate.
     #[serde(default)]
     on_error: OnErrorJson,
-    /// How commands are gathered into one callout.
+    /// How commands are gathered into one callout, or one message of a stream.
     #[serde(default)]
     batch: BatchJson,
 }
@@ -72,6 +75,7 @@ impl RedisJson {
         }
         Ok(Redis {
             cluster_name: self.cluster.0,
+            transport: self.transport,
             timeout: self.timeout.0,
             key_prefix: self.key_prefix.0,
             database: self.database.get(),
@@ -243,7 +247,7 @@ impl schemars::JsonSchema for Fraction {
     }
 }
 
-/// How commands are gathered into one callout.
+/// How commands are gathered into one callout, or one message of a stream.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[cfg_attr(feature = "schema", schemars(rename = "Batch"))]

@@ -1,0 +1,252 @@
+//! The documents speak of what there is: their policies load, no field, metric or dependency is left out, and their
+//! links lead somewhere.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use host_tests::tools;
+use serde_json::Value;
+use sluice_core::policy::rate_limit::RateLimit;
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn repository_file(path: &str) -> String {
+    read(&tools::root().join(path))
+}
+
+/// README.md and all of docs/.
+fn documents() -> Vec<PathBuf> {
+    let folder = tools::root().join("docs").read_dir().unwrap();
+    let mut documents: Vec<PathBuf> = folder
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    documents.push(tools::root().join("README.md"));
+    documents
+}
+
+/// The fenced blocks of a document: what stands behind the opening fence, and the text.
+fn blocks(text: &str) -> Vec<(String, String)> {
+    let mut blocks = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(language) = line.trim_start().strip_prefix("```") {
+            let body: Vec<&str> = lines
+                .by_ref()
+                .take_while(|line| !line.trim_start().starts_with("```"))
+                .collect();
+            blocks.push((language.to_owned(), body.join("\n")));
+        }
+    }
+    blocks
+}
+
+/// A document without its fenced blocks.
+fn prose(text: &str) -> String {
+    let parts = text.split("```").step_by(2);
+    parts.collect()
+}
+
+#[test]
+fn every_policy_in_the_documents_loads() {
+    let mut count = 0;
+    for path in documents() {
+        for (language, policy) in blocks(&read(&path)) {
+            if language == "json" {
+                count += 1;
+                RateLimit::load(policy.as_bytes())
+                    .unwrap_or_else(|error| panic!("{}: {error}\n{policy}", path.display()));
+            }
+        }
+    }
+    assert!(count >= 4, "only {count} policies were found");
+}
+
+/// The policy of the README is the one in the configuration that it tells people to start.
+#[test]
+fn the_readme_shows_the_policy_of_its_example() {
+    let mut config = host_tests::config::Config::example("rate-limit.yaml");
+    let running = config.filter()["configuration"]["value"].as_str().unwrap();
+    let running: Value = serde_json::from_str(running).unwrap();
+    let shown: Vec<Value> = blocks(&repository_file("README.md"))
+        .into_iter()
+        .filter(|(language, _)| language == "json")
+        .map(|(_, policy)| serde_json::from_str(&policy).unwrap())
+        .collect();
+    assert_eq!(shown, [running]);
+}
+
+#[test]
+fn every_field_of_a_policy_is_described() {
+    let schema = repository_file("envoy-config/schemas/rate-limit.schema.json");
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let mut words = BTreeSet::new();
+    collect_words(&schema, &mut words);
+    assert!(words.len() > 60, "{words:?}");
+    let page = repository_file("docs/rate-limit.md");
+    let missing: Vec<&String> = words
+        .iter()
+        .filter(|word| !is_described(&page, word))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/rate-limit.md leaves out {missing:?}"
+    );
+}
+
+/// The names of all fields, and all words that stand for a choice.
+fn collect_words(schema: &Value, words: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(Value::Object(properties)) = fields.get("properties") {
+                words.extend(properties.keys().cloned());
+            }
+            if let Some(Value::String(choice)) = fields.get("const") {
+                words.insert(choice.clone());
+            }
+            if let Some(Value::Array(choices)) = fields.get("enum") {
+                words.extend(choices.iter().filter_map(Value::as_str).map(str::to_owned));
+            }
+            fields
+                .values()
+                .for_each(|value| collect_words(value, words));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_words(item, words)),
+        _ => {}
+    }
+}
+
+/// Whether a word stands somewhere as code: alone, behind a dot (`cost.max`), or quoted as in JSON.
+fn is_described(page: &str, word: &str) -> bool {
+    page.contains(&format!("`{word}`"))
+        || page.contains(&format!(".{word}`"))
+        || page.contains(&format!("\"{word}\""))
+        || page.contains(&format!("`{word}: "))
+}
+
+#[test]
+fn every_metric_is_described() {
+    let source = repository_file("plugins/rate-limit/src/metrics.rs");
+    let page = repository_file("docs/rate-limit.md");
+    let names: Vec<&str> = source
+        .split("{PREFIX}.")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert!(names.len() >= 11, "{names:?}");
+    for name in names {
+        // `limit.{}.outcome.{outcome}` and `redis.error.{}`: what is put in is held below.
+        let name = name
+            .replace("{}.outcome.{outcome}", "NAME.outcome.allowed")
+            .replace("error.{}", "error.KIND");
+        let full = format!("`sluice_rate_limit.{name}`");
+        assert!(page.contains(&full), "docs/rate-limit.md leaves out {full}");
+    }
+    for outcome in ["allowed", "denied", "shadow_denied", "degraded"] {
+        assert!(
+            source.contains(&format!("\"{outcome}\"")),
+            "{outcome} is gone"
+        );
+        assert!(page.contains(&format!("outcome.{outcome}`")), "{outcome}");
+    }
+    for kind in sluice_core::redis::trouble::Trouble::ALL {
+        assert!(
+            page.contains(&format!("`{}`", kind.name())),
+            "{}",
+            kind.name()
+        );
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut count = 0;
+    for path in documents() {
+        let text = prose(&read(&path));
+        for target in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+            .filter(|target| !target.contains("://"))
+        {
+            count += 1;
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = match file {
+                "" => path.clone(),
+                file => path.parent().unwrap().join(file),
+            };
+            assert!(file.exists(), "{}: no {target}", path.display());
+            assert!(
+                anchor.is_empty() || anchors(&read(&file)).contains(anchor),
+                "{}: no {target}",
+                path.display()
+            );
+        }
+    }
+    assert!(count > 20, "only {count} links were found");
+}
+
+/// What the headings of a document are called in links.
+fn anchors(text: &str) -> BTreeSet<String> {
+    prose(text)
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| {
+            let heading = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = heading
+                .chars()
+                .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn every_direct_dependency_has_its_reason() {
+    let page = repository_file("docs/dependencies.md");
+    let workspace = repository_file("Cargo.toml");
+    let members = workspace
+        .split("members = [")
+        .nth(1)
+        .and_then(|rest| rest.split(']').next())
+        .unwrap();
+    let mut count = 0;
+    for member in members.split('"').skip(1).step_by(2) {
+        for name in dependencies(&repository_file(&format!("{member}/Cargo.toml"))) {
+            count += 1;
+            assert!(
+                page.contains(&format!("`{name}`")),
+                "docs/dependencies.md leaves out {name}, of {member}"
+            );
+        }
+    }
+    assert!(count > 30, "only {count} dependencies were found");
+}
+
+/// The names in the sections of dependencies of any kind.
+fn dependencies(manifest: &str) -> Vec<&str> {
+    let mut within = false;
+    let mut names = Vec::new();
+    for line in manifest.lines() {
+        if let Some(section) = line.strip_prefix('[') {
+            within = section.trim_end_matches(']').ends_with("dependencies");
+        } else if within && let Some((name, _)) = line.split_once('=') {
+            names.push(name.trim().trim_end_matches(".workspace"));
+        }
+    }
+    names
+}
+
+/// No paths of whoever wrote them.
+#[test]
+fn documents_speak_of_the_project_alone() {
+    for path in documents() {
+        let text = read(&path);
+        for word in ["/work/", "/tmp/", "/root/", "pypi.org", "crates.io"] {
+            assert!(!text.contains(word), "{} has {word}", path.display());
+        }
+    }
+}

@@ -12,11 +12,14 @@ use super::breaker::{Breaker, Settings};
 use super::command::{Command, Script};
 use super::resp::{self, DecodeError, Reply};
 use super::trouble::Trouble;
-use crate::gcra::Ps;
+use crate::gcra::{PS_PER_S, Ps};
 use std::collections::VecDeque;
 
 /// Commands that may wait, as a multiple of what one batch holds.
 const WAITING_BATCHES: usize = 64;
+
+/// The gateway's timers are in milliseconds, rounded down, and may be early by one.
+const HOST_TIME: Ps = 2 * PS_PER_S / 1_000;
 
 /// How a pipeline is run.
 #[derive(Debug, Clone)]
@@ -242,6 +245,13 @@ impl<T> Pipe<T> {
             Ok(replies) => replies,
             Err(trouble) => {
                 self.breaker.failed(now);
+                let end = entries.iter().map(|entry| entry.deadline).max();
+                // The gateway resets a call that has a response begun when its time is up, and does not say why.
+                let late = end.is_some_and(|end| now + HOST_TIME >= end);
+                let trouble = match trouble {
+                    Trouble::Reset if late => Trouble::Timeout,
+                    trouble => trouble,
+                };
                 for entry in entries {
                     done(entry.tag, Err(trouble));
                 }

@@ -267,3 +267,19 @@ fn on_a_connection_that_stays_a_batch_is_its_commands_alone() {
     );
     assert_eq!(reply(&mut pipe, 1, Ok(b":5\r\n")), [(1, Ok(5))]);
 }
+
+#[test]
+fn a_call_that_is_reset_when_its_time_is_up_was_too_late() {
+    let deadline = 50 * PS_PER_S / 1_000;
+    for (after, expected) in [(2, Trouble::Reset), (49, Trouble::Timeout)] {
+        let mut pipe = pipe();
+        pipe.push(Command::new(0, 0), 1, deadline, 0).unwrap();
+        send(&mut pipe, 10, 0);
+        let mut troubles = Vec::new();
+        let now = after * PS_PER_S / 1_000;
+        pipe.replied(10, Err(Trouble::Reset), now, |_, result| {
+            troubles.push(result.err());
+        });
+        assert_eq!(troubles, [Some(expected)]);
+    }
+}

@@ -8,7 +8,7 @@ use host_tests::wait;
 use serde_json::{Value, json};
 
 use crate::report::Report;
-use crate::traffic::{flood, script_calls};
+use crate::traffic::{flood, flood_with, script_calls};
 
 pub fn run(report: &mut Report) {
     one_gateway(report);
@@ -128,14 +128,21 @@ fn one_denial(report: &mut Report, gateway: &Gateway) {
 fn two_gateways(report: &mut Report) {
     let limit = r#"{"name": "per-key", "key": [{"header": "x-api-key"}], "rate": "100/day", "mode": "strict"}"#;
     report.scenario(
-        "Two Envoys, one Redis, mode strict: 150 requests to each at once",
+        "Two Envoys, one Redis, mode strict: 150 POST requests to each at once",
         &[limit],
     );
     let redis = Redis::start();
     let [one, two] = [(); 2].map(|()| sharing(&redis, &[limit], settings()));
-    let outcome = flood(&[&one, &two], 15, 10, "/", &API_KEY);
+    let post = ("POST", "/orders");
+    let outcome = flood_with(&[&one, &two], 15, 10, post, &API_KEY, &[b'x'; 1000]);
     report.note("answers", outcome.summary());
     report.equal("exactly 100 of 300 pass", outcome.passed(), 100);
+    // A body must not take its request past a filter that still waits for Redis.
+    report.equal(
+        "the origins saw 100",
+        one.origin().hits("/orders") + two.origin().hits("/orders"),
+        100,
+    );
     report.equal(
         "the other 200 are answered 429",
         outcome.with_status(429),

@@ -43,6 +43,18 @@ pub fn flood(
     path: &str,
     headers: &[(&str, &str)],
 ) -> Outcome {
+    flood_with(gateways, clients, each, ("GET", path), headers, b"")
+}
+
+/// The same with another method, and a body.
+pub fn flood_with(
+    gateways: &[&Gateway],
+    clients: usize,
+    each: usize,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Outcome {
     let start = Barrier::new(gateways.len() * clients);
     thread::scope(|scope| {
         let crowd: Vec<_> = gateways
@@ -54,7 +66,7 @@ pub fn flood(
                     start.wait();
                     let ask = |_| {
                         let asked = Instant::now();
-                        let answer = client.get(path, headers);
+                        let answer = client.send(method, path, headers, body);
                         (answer.map_or(0, |answer| answer.status), asked.elapsed())
                     };
                     (0..each).map(ask).collect::<Vec<_>>()

@@ -18,8 +18,8 @@ use std::collections::VecDeque;
 /// Commands that may wait, as a multiple of what one batch holds.
 const WAITING_BATCHES: usize = 64;
 
-/// The gateway's timers are in milliseconds, rounded down, and may be early by one.
-const HOST_TIME: Ps = 2 * PS_PER_S / 1_000;
+/// The gateway counts whole milliseconds, from when its current round of events began: so early may it be.
+const HOST_TIME: Ps = 5 * PS_PER_S / 1_000;
 
 /// How a pipeline is run.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Route};
 use crate::wait;
 
 /// Of the name of every statistic of the filter.
@@ -27,6 +27,15 @@ pub fn policy_with_redis(redis: Value, limits: Value) -> Value {
     let mut whole = json!({"cluster": "sluice-redis", "timeout": "10s"});
     merge(&mut whole, redis);
     json!({"redis": whole, "limits": limits})
+}
+
+/// What the policy's `redis` says on this route beyond the defaults.
+#[must_use]
+pub fn transport(route: Route) -> Value {
+    match route {
+        Route::Stream => json!({"transport": "stream"}),
+        Route::None | Route::Direct | Route::Pooled => json!({}),
+    }
 }
 
 /// `limit` with more fields, or other ones.

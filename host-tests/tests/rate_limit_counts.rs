@@ -3,8 +3,8 @@
 
 use host_tests::gateway::{Gateway, Route};
 use host_tests::limits::{
-    assert_sound, outcome, passed_and_denied, policy, policy_with_redis, tally, troubles,
-    until_counted, with,
+    assert_sound, outcome, passed_and_denied, policy, policy_with_redis, tally, transport,
+    troubles, until_counted, with,
 };
 use host_tests::redis::Redis;
 use serde_json::{Value, json};
@@ -45,14 +45,14 @@ fn a_local_limit_admits_its_burst_to_the_request() {
 fn a_strict_limit_admits_its_burst_to_the_request_on_every_route() {
     let redis = Redis::start();
     let limit = with(fifty_an_hour(), json!({"mode": "strict"}));
-    for route in [Route::Direct, Route::Pooled] {
+    for route in [Route::Direct, Route::Pooled, Route::Stream] {
         for workers in WORKERS {
             let _ = redis.cmd(&["FLUSHALL"]);
             let gateway = Gateway::builder()
                 .workers(workers)
                 .route(route)
                 .redis(&redis)
-                .policy(policy_with_redis(json!({}), json!([limit])))
+                .policy(policy_with_redis(transport(route), json!([limit])))
                 .start();
             admits_exactly(&gateway, BURST);
         }

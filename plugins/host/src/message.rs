@@ -5,26 +5,20 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MapType;
 use sluice_core::headers::Headers;
 use sluice_core::selector::Request;
+use std::cell::OnceCell;
 
-/// The request of the stream whose callback is running.
-#[derive(Debug)]
+/// The request of the stream whose callback is running. To be used in `on_http_request_headers` only: the header map is
+/// gone once the request has moved on.
+#[derive(Debug, Default)]
 pub struct CurrentRequest {
-    headers: Headers,
-}
-
-impl CurrentRequest {
-    /// Reads all headers. Call it in `on_http_request_headers` only: the map is gone once the request has moved on.
-    #[must_use]
-    pub fn read() -> Self {
-        Self {
-            headers: raw::headers(MapType::HttpRequestHeaders),
-        }
-    }
+    /// Fetched when first asked for: many policies need no header, and the map is the dearest of the host calls.
+    headers: OnceCell<Headers>,
 }
 
 impl Request for CurrentRequest {
     fn headers(&self) -> &Headers {
-        &self.headers
+        self.headers
+            .get_or_init(|| raw::headers(MapType::HttpRequestHeaders))
     }
 
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {

@@ -50,10 +50,11 @@ impl Context for Root {
     fn on_grpc_stream_close(&mut self, token: u32, status: u32) {
         self.with(|worker| worker.closed(token, status, clock::now()));
     }
+}
 
-    fn on_done(&mut self) -> bool {
+impl Drop for Root {
+    fn drop(&mut self) {
         self.with(Worker::close);
-        true
     }
 }
 

@@ -34,15 +34,18 @@ impl Stream {
     }
 }
 
-impl Context for Stream {
-    fn on_done(&mut self) -> bool {
+impl Context for Stream {}
+
+/// The stream has ended. This is its deletion and not `on_done`, which would be one more call into the VM for each
+/// request.
+impl Drop for Stream {
+    fn drop(&mut self) {
         if matches!(self.progress, Progress::Waiting)
             && let Ok(mut worker) = self.worker.try_borrow_mut()
             && let Some(worker) = worker.as_mut()
         {
             worker.forget(self.id);
         }
-        true
     }
 }
 
@@ -54,12 +57,12 @@ impl HttpContext for Stream {
         let Some(worker) = worker.as_mut() else {
             return Action::Continue;
         };
-        let (progress, action) = match worker.decide(self.id, &CurrentRequest::read(), clock::now())
-        {
-            Decided::Admitted(standings) => (Progress::Admitted(standings), Action::Continue),
-            Decided::Denied => (Progress::Free, Action::Pause),
-            Decided::Later => (Progress::Waiting, Action::Pause),
-        };
+        let (progress, action) =
+            match worker.decide(self.id, &CurrentRequest::default(), clock::now()) {
+                Decided::Admitted(standings) => (Progress::Admitted(standings), Action::Continue),
+                Decided::Denied => (Progress::Free, Action::Pause),
+                Decided::Later => (Progress::Waiting, Action::Pause),
+            };
         self.progress = progress;
         action
     }

@@ -6,7 +6,7 @@
 //! was reserved elsewhere is given back. A reservation can make another request fail that would have passed, for as
 //! long as one Redis call; it can never let one pass that should not.
 
-use super::check::{Allowance, Check, Mode, Reason, Rule, Ruling, Standing, Verdict};
+use super::check::{Allowance, Check, Mode, Reason, Rule, Ruling, Verdict};
 use super::counts::Counts;
 use super::denied::DenyCache;
 use super::draws::Draws;
@@ -110,27 +110,31 @@ impl<S: SharedData + Clone> Limiter<S> {
     /// Decides on a request, or answers none: then the request `id` waits for a verdict in [`Limiter::settled`], at
     /// the latest after the Redis timeout and a tick.
     pub fn begin(&mut self, id: u32, checks: Vec<Check>, now: Ps) -> Option<Verdict> {
-        if let [check] = checks.as_slice()
-            && let Some(verdict) = self.charge_local(check, now)
+        let mut parts: Vec<Part> = checks.into_iter().map(|check| self.part(check)).collect();
+        // Most requests fall under one limit, which one host call decides.
+        if let [part] = parts.as_mut_slice()
+            && !part.shadow
         {
-            return Some(verdict);
+            self.reserve(part, now);
+            if let Some(verdict) = part.verdict() {
+                self.count(part, matches!(verdict, Verdict::Denied { .. }));
+                return Some(verdict);
+            }
         }
         let mut ticket = Ticket {
-            parts: checks
-                .into_iter()
-                .map(|check| Part {
-                    shadow: self.rules.get(check.rule).is_some_and(|rule| rule.shadow),
-                    state: State::Open,
-                    check,
-                })
-                .collect(),
+            parts,
             deadline: now + self.redis.timeout,
         };
         for part in &mut ticket.parts {
             self.look(part, now);
         }
         if ticket.worst().is_none() {
-            self.reserve(&mut ticket, now);
+            for part in &mut ticket.parts {
+                self.reserve(part, now);
+                if part.denies() {
+                    break;
+                }
+            }
         }
         if ticket.worst().is_some() {
             return Some(self.settle(&mut ticket, now));
@@ -187,39 +191,18 @@ impl<S: SharedData + Clone> Limiter<S> {
         }
     }
 
-    /// The common case, without a ticket: one local limit that enforces.
-    fn charge_local(&mut self, check: &Check, now: Ps) -> Option<Verdict> {
-        let rule = self.rules.get(check.rule)?;
-        let Ruling::Metered(allowance) = check.ruling else {
-            return None;
+    fn part(&self, check: Check) -> Part {
+        let state = match check.ruling {
+            Ruling::Metered(_) => State::Open,
+            Ruling::Denied(reason) => State::Denied {
+                reason,
+                backlog: None,
+            },
         };
-        if rule.mode != Mode::Local || rule.shadow {
-            return None;
-        }
-        let state =
-            self.tables
-                .charge(check.hash, allowance.quota, check.cost, now, Charged::Local);
-        let standing = |backlog| Standing {
-            rule: check.rule,
-            allowance,
-            backlog,
-        };
-        match state {
-            State::Passed { backlog, .. } => {
-                self.counts.limit(check.rule, |counts| counts.allowed += 1);
-                Some(Verdict::Admitted {
-                    standings: backlog.map(standing).into_iter().collect(),
-                })
-            }
-            State::Denied { reason, backlog } => {
-                self.counts.limit(check.rule, |counts| counts.denied += 1);
-                Some(Verdict::Denied {
-                    rule: check.rule,
-                    reason,
-                    standings: backlog.map(standing).into_iter().collect(),
-                })
-            }
-            State::Open => None,
+        Part {
+            shadow: self.rules.get(check.rule).is_some_and(|rule| rule.shadow),
+            state,
+            check,
         }
     }
 
@@ -248,7 +231,6 @@ impl<S: SharedData + Clone> Limiter<S> {
     /// Whatever denies without charging and without asking: rulings, costs that never pass, local records, and what
     /// Redis denied a moment ago.
     fn look(&mut self, part: &mut Part, now: Ps) {
-        rule_out(part);
         let Some(Allowance { quota, .. }) = part.allowance().filter(|_| part.is_open()) else {
             return;
         };
@@ -293,38 +275,28 @@ impl<S: SharedData + Clone> Limiter<S> {
         }
     }
 
-    /// Charges what is in the process: enforcing local limits (shadows are charged when the request is admitted), and
-    /// leases.
-    fn reserve(&mut self, ticket: &mut Ticket, now: Ps) {
-        for part in &mut ticket.parts {
-            let Some(Allowance { quota, .. }) = part.allowance().filter(|_| part.is_open()) else {
-                continue;
+    /// Charges what is in the process: an enforcing local limit (shadows are charged when the request is admitted), or
+    /// a lease.
+    fn reserve(&mut self, part: &mut Part, now: Ps) {
+        let Some(Allowance { quota, .. }) = part.allowance().filter(|_| part.is_open()) else {
+            return;
+        };
+        let (hash, cost) = (part.check.hash, part.check.cost);
+        if self.is_local(part) {
+            part.state = if part.shadow {
+                self.tables.peek(hash, quota, cost, now)
+            } else {
+                self.tables.charge(hash, quota, cost, now, Charged::Local)
             };
-            let (hash, cost) = (part.check.hash, part.check.cost);
-            if self.is_local(part) {
-                part.state = if part.shadow {
-                    self.tables.peek(hash, quota, cost, now)
-                } else {
-                    self.tables.charge(hash, quota, cost, now, Charged::Local)
-                };
-                if matches!(part.state, State::Denied { .. }) && !part.shadow {
-                    return;
-                }
-            } else if let Some(terms) = self.terms(part) {
-                part.state = match self.tables.spend(hash, &terms, cost, now) {
-                    Spent::Done(lease) => State::Passed {
-                        backlog: Some(
-                            terms.backlog(u64::from(lease.tokens) + u64::from(lease.behind)),
-                        ),
-                        charged: Charged::Lease { ends: lease.ends },
-                    },
-                    Spent::Cooling { retry } => cooling(&terms, retry),
-                    Spent::Short => State::Open,
-                };
-                if matches!(part.state, State::Denied { .. }) && !part.shadow {
-                    return;
-                }
-            }
+        } else if let Some(terms) = self.terms(part) {
+            part.state = match self.tables.spend(hash, &terms, cost, now) {
+                Spent::Done(lease) => State::Passed {
+                    backlog: Some(terms.backlog(u64::from(lease.tokens) + u64::from(lease.behind))),
+                    charged: Charged::Lease { ends: lease.ends },
+                },
+                Spent::Cooling { retry } => cooling(&terms, retry),
+                Spent::Short => State::Open,
+            };
         }
     }
 
@@ -374,15 +346,20 @@ impl<S: SharedData + Clone> Limiter<S> {
                     Charged::Local,
                 );
             }
-            let (state, shadow) = (part.state, part.shadow);
-            self.counts.limit(part.check.rule, |counts| match state {
-                State::Denied { .. } if shadow => counts.shadow_denied += 1,
+            self.count(part, denied);
+        }
+        ticket.verdict()
+    }
+
+    /// Counts what became of a part of a request that is, or is not, denied by any.
+    fn count(&mut self, part: &Part, denied: bool) {
+        self.counts
+            .limit(part.check.rule, |counts| match part.state {
+                State::Denied { .. } if part.shadow => counts.shadow_denied += 1,
                 State::Denied { .. } => counts.denied += 1,
                 _ if !denied => counts.allowed += 1,
                 _ => {}
             });
-        }
-        ticket.verdict()
     }
 
     fn give_back(&mut self, ticket: &mut Ticket, now: Ps) {
@@ -427,16 +404,6 @@ impl<S: SharedData + Clone> Limiter<S> {
             };
         }
         self.refund_in_redis(in_redis, now);
-    }
-}
-
-/// What the policy denies outright.
-fn rule_out(part: &mut Part) {
-    if let Ruling::Denied(reason) = part.check.ruling {
-        part.state = State::Denied {
-            reason,
-            backlog: None,
-        };
     }
 }
 

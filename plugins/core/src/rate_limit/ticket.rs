@@ -51,6 +51,36 @@ impl Part {
     pub fn is_open(&self) -> bool {
         self.state == State::Open
     }
+
+    pub fn denies(&self) -> bool {
+        !self.shadow && matches!(self.state, State::Denied { .. })
+    }
+
+    /// The verdict on a request under this limit alone; none while it is open.
+    pub fn verdict(&self) -> Option<Verdict> {
+        let standings = self.standing().into_iter().collect();
+        match self.state {
+            State::Open => None,
+            State::Passed { .. } => Some(Verdict::Admitted { standings }),
+            State::Denied { reason, .. } => Some(Verdict::Denied {
+                rule: self.check.rule,
+                reason,
+                standings,
+            }),
+        }
+    }
+
+    /// How the client stands with this limit, where that is known and is to be told.
+    fn standing(&self) -> Option<Standing> {
+        let (State::Passed { backlog, .. } | State::Denied { backlog, .. }) = self.state else {
+            return None;
+        };
+        Some(Standing {
+            rule: self.check.rule,
+            allowance: self.allowance()?,
+            backlog: backlog.filter(|_| !self.shadow)?,
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -85,22 +115,7 @@ impl Ticket {
     }
 
     pub fn verdict(&self) -> Verdict {
-        let standings = self
-            .parts
-            .iter()
-            .filter(|part| !part.shadow)
-            .filter_map(|part| {
-                let backlog = match part.state {
-                    State::Passed { backlog, .. } | State::Denied { backlog, .. } => backlog?,
-                    State::Open => return None,
-                };
-                Some(Standing {
-                    rule: part.check.rule,
-                    allowance: part.allowance()?,
-                    backlog,
-                })
-            })
-            .collect();
+        let standings = self.parts.iter().filter_map(Part::standing).collect();
         match self.worst() {
             Some((rule, reason)) => Verdict::Denied {
                 rule,

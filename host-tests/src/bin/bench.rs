@@ -62,7 +62,10 @@ fn variants(redis: &Redis, picked: &[String]) -> Vec<Variant> {
         };
         let wanted = picked.is_empty() || picked.iter().any(wanted);
         if wanted || name == BASELINE {
-            let gateway = builder().edit(answer_directly).start();
+            let gateway = match std::env::var_os("ORIGIN") {
+                Some(_) => builder().start(),
+                None => builder().edit(answer_directly).start(),
+            };
             variants.push(Variant {
                 name,
                 goal,

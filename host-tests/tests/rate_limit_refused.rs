@@ -9,8 +9,7 @@ fn refusal(route: Route, policy: impl ToString) -> String {
         .redis_at(&[([127, 0, 0, 1], 1).into()])
         .policy(policy)
         .try_start()
-        .err()
-        .expect("the gateway does not start")
+        .expect_err("the gateway does not start")
 }
 
 fn with_limit(fields: Value) -> Value {

@@ -33,7 +33,7 @@ fn outcomes_are_labelled_by_limit_and_agree_with_what_was_sent() {
         .policy(policy_with_redis(
             json!({}),
             json!([
-                {"name": "a.b-c_d", "key": ["client_ip"], "rate": "10/day"},
+                {"name": "a.b-c_d", "key": ["client_ip"], "rate": "20/day"},
                 {"name": "strict", "key": ["client_ip"], "rate": "7/day", "mode": "strict"},
                 {"name": "shadow", "key": ["client_ip"], "rate": "3/day", "shadow": true},
             ]),

@@ -90,7 +90,9 @@ impl Quota {
         }
         let period = period.as_nanos() * 1_000;
         let interval = period.div_ceil(Ps::from(limit));
-        if interval == 0 || (interval < MIN_INEXACT_INTERVAL && period % Ps::from(limit) != 0) {
+        if interval == 0
+            || (interval < MIN_INEXACT_INTERVAL && !period.is_multiple_of(Ps::from(limit)))
+        {
             return Err(QuotaError::TooFast);
         }
         let tolerance = interval.saturating_mul(Ps::from(burst));

@@ -77,10 +77,12 @@ impl Worker {
             None => None,
         };
         clock::tick_every((timeout / 4).clamp(TICK_MIN, TICK_MAX));
+        // Leases have a table of their own.
+        let tables = if redis.is_some() { 2 } else { 1 };
         log::info!(
-            "rate-limit: {} limits loaded; the local table takes {} KiB at most",
+            "rate-limit: {} limits loaded; the local tables take {} KiB at most",
             rules.len(),
-            plan.policy().local.memory_bytes() / 1024,
+            plan.policy().local.memory_bytes() * tables / 1024,
         );
         Ok(Self {
             root,

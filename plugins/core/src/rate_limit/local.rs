@@ -119,7 +119,7 @@ impl<S: SharedData + Clone> Tables<S> {
     /// The lease as it is, alive or not.
     pub fn lease(&mut self, hash: u64) -> Lease {
         self.leases
-            .update(hash, |_| true, |record| Step::Keep(record))
+            .update(hash, |_| true, Step::Keep)
             .ok()
             .flatten()
             .map(Lease::decode)

@@ -45,7 +45,7 @@ fn the_minimal_example_takes_every_default() {
     assert_eq!(policy.local.slots, 65_536);
     assert_eq!(policy.local.ways, 8);
     assert_eq!(policy.local.on_overflow, Overflow::Deny);
-    assert_eq!(policy.local.memory_bytes(), 524_288 * 40);
+    assert_eq!(policy.local.memory_bytes(), 524_288 * 56);
     let [limit] = policy.limits.as_slice() else {
         panic!("one limit");
     };

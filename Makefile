@@ -17,7 +17,7 @@ help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: build tools ## See a rate limit at work on a real Envoy
-	@$(with-tools) cargo run --release -p host-tests --bin demo
+	@$(with-tools) cargo run --profile tools -p host-tests --bin demo
 
 build: ## Build the filters into dist/
 	@for target in $(WASM) wasm32-unknown-unknown; do \
@@ -47,7 +47,7 @@ lint: ## Check the format, and clippy for every target
 	@cargo check -q -p sluice-core --target wasm32-unknown-unknown
 
 bench: build tools ## Measure what the filters cost on a real Envoy
-	@$(with-tools) cargo run --release -p host-tests --bin bench
+	@$(with-tools) cargo run --profile tools -p host-tests --bin bench
 
 clean: ## Remove what was built; .tools/ stays
 	@cargo clean

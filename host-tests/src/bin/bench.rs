@@ -35,25 +35,43 @@ fn main() {
     let (rounds, seconds) = (setting("ROUNDS", 5), setting("SECONDS", 3));
     let picked: Vec<String> = std::env::args().skip(1).collect();
     let redis = Redis::start();
-    let mut variants = variants(&redis, &picked);
-    for round in 0..=rounds {
-        for variant in &mut variants {
-            let pid = variant.gateway.envoy().running().pid();
-            let before = processor_time(pid);
-            let (rate, requests) = load(&variant.gateway, if round == 0 { 1 } else { seconds });
-            // The first round only warms up.
-            if round > 0 {
-                variant.rates.push(rate);
-                variant
-                    .costs
-                    .push((processor_time(pid) - before) * 1e6 / requests);
+    println!(
+        "one worker, {CONNECTIONS} connections, {rounds} rounds of {seconds} s; ratios to: {BASELINE}"
+    );
+    for (title, behind) in [
+        ("an origin behind the gateway", Behind::Origin),
+        (
+            "nothing behind it: the gateway answers by itself",
+            Behind::Nothing,
+        ),
+    ] {
+        let mut variants = variants(&redis, behind, &picked);
+        for round in 0..=rounds {
+            for variant in &mut variants {
+                let pid = variant.gateway.envoy().running().pid();
+                let before = processor_time(pid);
+                let (rate, requests) = load(&variant.gateway, if round == 0 { 1 } else { seconds });
+                // The first round only warms up.
+                if round > 0 {
+                    variant.rates.push(rate);
+                    let spent = processor_time(pid) - before;
+                    variant.costs.push(spent * 1e6 / requests);
+                }
             }
         }
+        print(title, &variants);
     }
-    print(&variants);
 }
 
-fn variants(redis: &Redis, picked: &[String]) -> Vec<Variant> {
+/// What answers the requests that pass.
+#[derive(Clone, Copy)]
+enum Behind {
+    Origin,
+    /// The hardest comparison: next to nothing but the filter is left to pay for.
+    Nothing,
+}
+
+fn variants(redis: &Redis, behind: Behind, picked: &[String]) -> Vec<Variant> {
     let mut variants = Vec::new();
     let mut add = |name: &'static str, goal: Option<f64>, builder: &dyn Fn() -> Builder| {
         let wanted = |pick: &String| match pick.strip_suffix('*') {
@@ -62,9 +80,9 @@ fn variants(redis: &Redis, picked: &[String]) -> Vec<Variant> {
         };
         let wanted = picked.is_empty() || picked.iter().any(wanted);
         if wanted || name == BASELINE {
-            let gateway = match std::env::var_os("ORIGIN") {
-                Some(_) => builder().start(),
-                None => builder().edit(answer_directly).start(),
+            let gateway = match behind {
+                Behind::Origin => builder().start(),
+                Behind::Nothing => builder().edit(answer_directly).start(),
             };
             variants.push(Variant {
                 name,
@@ -95,6 +113,11 @@ fn variants(redis: &Redis, picked: &[String]) -> Vec<Variant> {
     });
     add("rate-limit local, draft fields", None, &|| {
         Gateway::builder().policy(policy("local", "draft", by_address()))
+    });
+    add("rate-limit local, key of X-Forwarded-For", None, &|| {
+        let mut policy = policy("local", "off", by_address());
+        policy["client_ip"] = json!({"trusted_hops": 1});
+        Gateway::builder().policy(policy)
     });
     add("rate-limit local, key of a header", None, &|| {
         Gateway::builder().policy(policy("local", "off", by_header()))
@@ -222,7 +245,7 @@ fn processor_time(pid: u32) -> f64 {
     (ticks(12) + ticks(13)) / rustix::param::clock_ticks_per_second() as f64
 }
 
-fn print(variants: &[Variant]) {
+fn print(title: &str, variants: &[Variant]) {
     let median = |rates: &[f64]| {
         let mut sorted = rates.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -233,9 +256,10 @@ fn print(variants: &[Variant]) {
         .find(|variant| variant.name == BASELINE)
         .map(|variant| variant.rates.clone())
         .expect("the baseline always runs");
+    println!();
     println!(
-        "{:38} {:>9} {:>7} {:>15} {:>6}",
-        "one worker, 32 connections", "req/s", "ratio", "min - max", "goal"
+        "{:48} {:>9} {:>7} {:>15} {:>6}",
+        title, "req/s", "ratio", "min - max", "goal"
     );
     for variant in variants {
         let mut ratios: Vec<f64> = variant
@@ -246,7 +270,7 @@ fn print(variants: &[Variant]) {
             .collect();
         ratios.sort_by(f64::total_cmp);
         println!(
-            "{:38} {:>9.0} {:>7.3} {:>7.3} - {:.3} {:>6} {:>8.2} {:>6}",
+            "{:48} {:>9.0} {:>7.3} {:>7.3} - {:.3} {:>6} {:>8.2} {:>6}",
             variant.name,
             median(&variant.rates),
             median(&ratios),

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use host_tests::client::Response;
+use host_tests::config::Config;
 use host_tests::fake_redis::{FakeRedis, Script};
 use host_tests::gateway::{Gateway, Route};
 use host_tests::limits::{GRACE, assert_sound, policy, policy_with_redis, troubles};
@@ -188,6 +189,21 @@ fn without_redis_a_refusal_says_when_to_come_back() {
 /// A request that waits for Redis loses nothing of its body, one that is refused leaves a connection that still works.
 #[test]
 fn bodies_arrive_whole_or_not_at_all() {
+    bodies_are_held(|_| ());
+}
+
+/// With this flag the body's callbacks come although the headers are paused; then the filter has to hold the body.
+#[test]
+fn a_body_that_the_gateway_does_not_hold_back_is_held_by_the_filter() {
+    bodies_are_held(|config| {
+        let filter = config.filter();
+        filter["allow_on_headers_stop_iteration"] = true.into();
+        let vm = filter["vm_config"].as_object_mut().unwrap();
+        vm.remove("capability_restriction_config");
+    });
+}
+
+fn bodies_are_held(edit: fn(&mut Config)) {
     let redis = Redis::start();
     let gateway = Gateway::builder()
         .route(Route::Direct)
@@ -196,6 +212,7 @@ fn bodies_arrive_whole_or_not_at_all() {
             json!({}),
             json!([on("/strict", json!({"mode": "strict", "rate": "2/hour"}))]),
         ))
+        .edit(edit)
         .start();
     let body: Vec<u8> = (0..300_000_u32).map(|index| index as u8).collect();
     let mut client = gateway.client();

@@ -34,6 +34,22 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Pauses what belongs to a request that has no verdict yet.
+    fn hold(&self) -> Action {
+        let waits = matches!(self.progress, Progress::Waiting)
+            && match self.worker.try_borrow() {
+                Ok(worker) => worker.as_ref().is_some_and(|worker| worker.waits(self.id)),
+                Err(_) => false,
+            };
+        if waits {
+            Action::Pause
+        } else {
+            Action::Continue
+        }
+    }
+}
+
 impl Context for Stream {}
 
 /// The stream has ended. This is its deletion and not `on_done`, which would be one more call into the VM for each
@@ -65,6 +81,16 @@ impl HttpContext for Stream {
             };
         self.progress = progress;
         action
+    }
+
+    /// Where the gateway is told to go on with the body although the headers are paused
+    /// (`allow_on_headers_stop_iteration`), the body must wait too: to let it pass would let the request pass.
+    fn on_http_request_body(&mut self, _size: usize, _end_of_stream: bool) -> Action {
+        self.hold()
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        self.hold()
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {

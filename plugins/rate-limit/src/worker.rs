@@ -233,6 +233,11 @@ impl Worker {
         }
     }
 
+    /// Whether stream `id` has no verdict yet.
+    pub fn waits(&self, id: u32) -> bool {
+        self.limiter.waits(id)
+    }
+
     /// The stream has ended.
     pub fn forget(&mut self, id: u32) {
         self.limiter.forget(id);

@@ -152,6 +152,12 @@ impl<S: SharedData + Clone> Limiter<S> {
         self.tickets.remove(&id);
     }
 
+    /// Whether request `id` waits for its verdict.
+    #[must_use]
+    pub fn waits(&self, id: u32) -> bool {
+        self.tickets.contains_key(&id)
+    }
+
     /// How many requests wait.
     #[must_use]
     pub fn waiting(&self) -> usize {

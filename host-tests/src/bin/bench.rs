@@ -109,43 +109,48 @@ fn variants(redis: &Redis, behind: Behind, picked: &[String]) -> Vec<Variant> {
         Gateway::builder().edit(lua)
     });
     add("rate-limit local", Some(0.95), &|| {
-        Gateway::builder().policy(policy("local", "off", by_address()))
+        Gateway::builder().policy(policy("local", "off", by_header()))
     });
     add("rate-limit local, draft fields", None, &|| {
-        Gateway::builder().policy(policy("local", "draft", by_address()))
+        Gateway::builder().policy(policy("local", "draft", by_header()))
     });
     add("rate-limit local, key of X-Forwarded-For", None, &|| {
         let mut policy = policy("local", "off", by_address());
         policy["client_ip"] = json!({"trusted_hops": 1});
         Gateway::builder().policy(policy)
     });
-    add("rate-limit local, key of a header", None, &|| {
-        Gateway::builder().policy(policy("local", "off", by_header()))
+    add("rate-limit local, key of the peer's address", None, &|| {
+        Gateway::builder().policy(policy("local", "off", by_address()))
     });
+    add(
+        "rate-limit local, key of a header, no other copy",
+        None,
+        &|| Gateway::builder().policy(policy("local", "off", json!({"header": "x-api-key"}))),
+    );
     add("rate-limit local, denied", None, &|| {
         Gateway::builder().policy(denying("local"))
     });
     add("rate-limit leased", Some(0.90), &|| {
-        with_redis(redis).policy(policy("leased", "off", by_address()))
+        with_redis(redis).policy(policy("leased", "off", by_header()))
     });
     add("rate-limit strict, direct", Some(0.45), &|| {
-        with_redis(redis).policy(policy("strict", "off", by_address()))
+        with_redis(redis).policy(policy("strict", "off", by_header()))
     });
     add("rate-limit strict, stream", Some(0.45), &|| {
-        let mut policy = policy("strict", "off", by_address());
+        let mut policy = policy("strict", "off", by_header());
         policy["redis"]["transport"] = "stream".into();
         with_redis(redis).route(Route::Stream).policy(policy)
     });
     add("rate-limit strict, pooled", None, &|| {
         with_redis(redis)
             .route(Route::Pooled)
-            .policy(policy("strict", "off", by_address()))
+            .policy(policy("strict", "off", by_header()))
     });
     let socket = redis.unix_socket().to_string_lossy().into_owned();
     add("rate-limit strict, Unix socket", None, &|| {
         let socket = socket.clone();
         with_redis(redis)
-            .policy(policy("strict", "off", by_address()))
+            .policy(policy("strict", "off", by_header()))
             .edit(move |config| {
                 let address = json!({"pipe": {"path": socket}});
                 config.cluster("redis")["load_assignment"]["endpoints"] =
@@ -156,7 +161,7 @@ fn variants(redis: &Redis, behind: Behind, picked: &[String]) -> Vec<Variant> {
         with_redis(redis).policy(denying("strict"))
     });
     add("rate-limit strict, one callout each", None, &|| {
-        let mut policy = policy("strict", "off", by_address());
+        let mut policy = policy("strict", "off", by_header());
         policy["redis"]["batch"] = json!({"max_commands": 1, "in_flight": 64});
         with_redis(redis).policy(policy)
     });
@@ -170,7 +175,7 @@ fn by_address() -> Value {
 }
 
 fn by_header() -> Value {
-    json!({"header": "x-api-key"})
+    json!({"header": {"name": "x-api-key", "duplicates": "first"}})
 }
 
 fn with_redis(redis: &Redis) -> Builder {
@@ -196,7 +201,7 @@ fn policy(mode: &str, headers: &str, key: Value) -> Value {
 
 /// A limit that is reached at once.
 fn denying(mode: &str) -> Value {
-    let mut policy = policy(mode, "off", by_address());
+    let mut policy = policy(mode, "off", by_header());
     policy["limits"][0]["rate"] = "1/h".into();
     policy["limits"][0]["name"] = "bench-denied".into();
     policy

@@ -5,6 +5,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MapType;
 use sluice_core::headers::Headers;
 use sluice_core::selector::Request;
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
 /// The request of the stream whose callback is running. To be used in `on_http_request_headers` only: the header map is
@@ -19,6 +20,14 @@ impl Request for CurrentRequest {
     fn headers(&self) -> &Headers {
         self.headers
             .get_or_init(|| raw::headers(MapType::HttpRequestHeaders))
+    }
+
+    fn first(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        if let Some(headers) = self.headers.get() {
+            return headers.first(name).map(Cow::Borrowed);
+        }
+        let value = hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name);
+        value.ok().flatten().map(Cow::Owned)
     }
 
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {

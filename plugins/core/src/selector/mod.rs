@@ -24,11 +24,17 @@ pub use part::{Duplicates, Part};
 pub use path::{PathMatch, Template};
 
 use crate::headers::Headers;
+use std::borrow::Cow;
 
 /// What a filter knows of a request.
 pub trait Request {
     /// The request's header map.
     fn headers(&self) -> &Headers;
+
+    /// The first value of one header. A host that can tell it without the whole map does.
+    fn first(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        self.headers().first(name).map(Cow::Borrowed)
+    }
 
     /// A property of the gateway such as `["source", "address"]`. A host call: asked only when a selector needs it.
     fn property(&self, path: &[&str]) -> Option<Vec<u8>>;

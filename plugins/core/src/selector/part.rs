@@ -80,20 +80,25 @@ impl Part {
         client_ip: &ClientIp,
         out: &mut Vec<u8>,
     ) -> Result<(), Reason> {
-        let headers = request.headers();
+        // Asked for by the parts that need them: the map is the dearest thing to ask a gateway for.
+        let headers = || request.headers();
         match self {
+            Self::Header(Short(part)) if part.duplicates == Duplicates::First => {
+                let value = request.first(part.name.as_str()).ok_or(Reason::Absent)?;
+                append(out, cased(value.iter().copied(), part.lowercase))
+            }
             Self::Header(Short(part)) => {
-                let value = part.duplicates.choose(headers.all(part.name.as_str()))?;
+                let value = part.duplicates.choose(headers().all(part.name.as_str()))?;
                 append(out, cased(value.iter().copied(), part.lowercase))
             }
             Self::Cookie(Short(part)) => {
-                let copies = uri::cookies(headers)
+                let copies = uri::cookies(headers())
                     .filter_map(|(name, value)| (name == part.name.0.as_bytes()).then_some(value));
                 let value = part.duplicates.choose(copies)?;
                 append(out, cased(value.iter().copied(), part.lowercase))
             }
             Self::Query(Short(part)) => {
-                let copies = uri::parameters(headers).filter_map(|(name, value)| {
+                let copies = uri::parameters(headers()).filter_map(|(name, value)| {
                     uri::decoded(name, true)
                         .eq(part.name.0.bytes())
                         .then_some(value)
@@ -102,7 +107,7 @@ impl Part {
                 append(out, cased(uri::decoded(value, true), part.lowercase))
             }
             Self::Path(Short(part)) => {
-                let path = uri::normalized(uri::raw_path(headers));
+                let path = uri::normalized(uri::raw_path(headers()));
                 let template = part.template.as_ref().ok_or(Reason::Absent)?;
                 let value = template.variable(&path, &part.variable.0);
                 append(out, uri::decoded(value.ok_or(Reason::Absent)?, false))
@@ -114,7 +119,7 @@ impl Part {
                 append(out, claim.value(request)?.into_bytes().into_iter())
             }
             Self::Consumer => {
-                let value = Duplicates::Deny.choose(headers.all("x-consumer-id"))?;
+                let value = Duplicates::Deny.choose(headers().all("x-consumer-id"))?;
                 append(out, value.iter().copied())
             }
             Self::Property(PropertyPath(path)) => {

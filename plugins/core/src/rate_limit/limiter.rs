@@ -13,48 +13,13 @@ use super::draws::Draws;
 use super::lease::{Spent, Terms};
 use super::local::{TableCounters, Tables};
 use super::scripts;
+use super::settings::{Redis, Settings};
 use super::ticket::{Charged, Part, State, Ticket};
-use crate::gcra::{PS_PER_US, Ps};
-use crate::redis::breaker;
-use crate::redis::pipe::{Framing, Limits, Login, Pipe};
+use crate::gcra::Ps;
+use crate::redis::pipe::Pipe;
 use crate::redis::trouble::Trouble;
 use crate::slots::SharedData;
 use std::collections::HashMap;
-
-/// What a limit does while Redis is in trouble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnError {
-    /// This gateway enforces so many millionths of the rate on its own.
-    Local {
-        millionths: u32,
-    },
-    Allow,
-    Deny,
-}
-
-/// How the limiter is run.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    pub buckets: u32,
-    pub ways: u32,
-    /// Whether a client for whom the local table has no room passes.
-    pub overflow_allows: bool,
-    pub redis: Option<Redis>,
-}
-
-/// How Redis is used.
-#[derive(Debug, Clone)]
-pub struct Redis {
-    pub key_prefix: String,
-    pub login: Login,
-    /// How long a request waits for Redis.
-    pub timeout: Ps,
-    /// Keys of different subjects may live on different nodes: one call for each subject.
-    pub hash_slots: bool,
-    pub on_error: OnError,
-    pub limits: Limits,
-    pub breaker: breaker::Settings,
-}
 
 /// What a command was for.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +48,7 @@ pub struct Limiter<S> {
 impl<S: SharedData + Clone> Limiter<S> {
     #[must_use]
     pub fn new(store: S, settings: Settings, rules: Vec<Rule>) -> Self {
-        let redis = settings.redis.unwrap_or_else(no_redis);
+        let redis = settings.redis.unwrap_or_else(Redis::none);
         Self {
             counts: Counts::new(rules.len()),
             rules,
@@ -229,7 +194,7 @@ impl<S: SharedData + Clone> Limiter<S> {
         }
     }
 
-    fn is_local(&self, part: &Part) -> bool {
+    pub(super) fn is_local(&self, part: &Part) -> bool {
         self.rule(part.check.rule)
             .is_some_and(|rule| rule.mode == Mode::Local)
     }
@@ -305,112 +270,6 @@ impl<S: SharedData + Clone> Limiter<S> {
             };
         }
     }
-
-    /// Decides a part without Redis, as the policy says for trouble.
-    pub(super) fn without_redis(&mut self, part: &mut Part, trouble: Trouble, now: Ps) {
-        self.counts.trouble(trouble);
-        let rule = part.check.rule;
-        self.counts.limit(rule, |counts| counts.degraded += 1);
-        let free = State::Passed {
-            backlog: None,
-            charged: Charged::Nothing,
-        };
-        part.state = match (self.redis.on_error, part.allowance()) {
-            (OnError::Local { millionths }, Some(allowance)) => self.tables.charge(
-                fallback_hash(part.check.hash),
-                allowance.quota.share(millionths),
-                part.check.cost,
-                now,
-                Charged::Fallback,
-            ),
-            (OnError::Deny, _) if !part.shadow => State::Denied {
-                reason: Reason::Unavailable,
-                backlog: None,
-            },
-            _ => free,
-        };
-    }
-
-    /// Ends a request's way: gives back what was charged when it is denied, charges local shadows when it is not.
-    pub(super) fn settle(&mut self, ticket: &mut Ticket, now: Ps) -> Verdict {
-        let denied = ticket.worst().is_some();
-        if denied {
-            self.give_back(ticket, now);
-        }
-        for part in &mut ticket.parts {
-            if !denied
-                && part.shadow
-                && self.is_local(part)
-                && let Some(allowance) = part.allowance()
-            {
-                let check = &part.check;
-                part.state = self.tables.charge(
-                    check.hash,
-                    allowance.quota,
-                    check.cost,
-                    now,
-                    Charged::Local,
-                );
-            }
-            self.count(part, denied);
-        }
-        ticket.verdict()
-    }
-
-    /// Counts what became of a part of a request that is, or is not, denied by any.
-    fn count(&mut self, part: &Part, denied: bool) {
-        self.counts
-            .limit(part.check.rule, |counts| match part.state {
-                State::Denied { .. } if part.shadow => counts.shadow_denied += 1,
-                State::Denied { .. } => counts.denied += 1,
-                _ if !denied => counts.allowed += 1,
-                _ => {}
-            });
-    }
-
-    fn give_back(&mut self, ticket: &mut Ticket, now: Ps) {
-        let mut in_redis = Vec::new();
-        for part in &mut ticket.parts {
-            let State::Passed { charged, backlog } = part.state else {
-                continue;
-            };
-            let Some(Allowance { quota, .. }) = part.allowance() else {
-                continue;
-            };
-            let (hash, cost) = (part.check.hash, part.check.cost);
-            let returned = match charged {
-                Charged::Nothing => continue,
-                Charged::Local => {
-                    self.tables.refund(hash, quota, cost, now);
-                    quota.interval() * Ps::from(cost)
-                }
-                Charged::Fallback => {
-                    let OnError::Local { millionths } = self.redis.on_error else {
-                        continue;
-                    };
-                    let share = quota.share(millionths);
-                    self.tables.refund(fallback_hash(hash), share, cost, now);
-                    share.interval() * Ps::from(cost)
-                }
-                Charged::Lease { ends } => {
-                    if let Some(terms) = self.terms(part) {
-                        self.tables.give_back(hash, &terms, cost, ends, now);
-                    }
-                    quota.interval() * Ps::from(cost)
-                }
-                Charged::Redis => {
-                    in_redis.push((self.key(part), quota, cost));
-                    quota.interval() * Ps::from(cost)
-                }
-            };
-            self.counts.refunds += 1;
-            part.state = State::Passed {
-                backlog: backlog.map(|backlog| backlog.saturating_sub(returned)),
-                charged: Charged::Nothing,
-            };
-        }
-        self.refund_in_redis(in_redis, now);
-    }
 }
 
 /// A lease is spent, and Redis had no more a moment ago.
@@ -421,32 +280,6 @@ fn cooling(terms: &Terms, retry: Ps) -> State {
     }
 }
 
-/// A client's record by the gateway's own share is another than by the whole rate.
-fn fallback_hash(hash: u64) -> u64 {
-    hash ^ 0x5afe_5afe_5afe_5afe
-}
-
-/// For policies that need none: nothing is ever sent, since no limit asks.
-fn no_redis() -> Redis {
-    Redis {
-        key_prefix: String::new(),
-        login: Login::default(),
-        timeout: PS_PER_US,
-        hash_slots: false,
-        on_error: OnError::Deny,
-        limits: Limits {
-            max_commands: 1,
-            max_bytes: 1,
-            in_flight: 0,
-            framing: Framing::Whole,
-        },
-        breaker: breaker::Settings {
-            failures: 0,
-            open_for: PS_PER_US,
-        },
-    }
-}
-
 #[cfg(test)]
-#[path = "limiter_tests.rs"]
+#[path = "limiter_tests/mod.rs"]
 mod tests;

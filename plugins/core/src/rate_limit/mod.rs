@@ -13,4 +13,6 @@ mod model_redis;
 pub mod plan;
 mod remote;
 pub mod scripts;
+pub mod settings;
+mod settle;
 mod ticket;

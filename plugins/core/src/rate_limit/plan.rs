@@ -2,7 +2,7 @@
 
 use super::answer::{self, Denial, Style};
 use super::check::{Allowance, Check, Mode, Reason, Rule, Ruling, Standing};
-use super::limiter::{OnError, Redis, Settings};
+use super::settings::{OnError, Redis, Settings};
 use crate::gcra::{PS_PER_US, Ps, Quota};
 use crate::policy::PolicyError;
 use crate::policy::rate_limit as policy;

@@ -180,6 +180,8 @@ impl Worker {
         let overdue = self.link.tick(now);
         self.ended(overdue, now);
         self.limiter.tick(now);
+        // Should a wake-up ever get lost, the next one is called all the same.
+        self.gathering.waking = false;
         self.send(now);
         self.metrics.publish(&mut self.limiter);
     }

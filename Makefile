@@ -9,7 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 WASM := wasm32-wasip1
 # Those that users load, and those of the tests.
 FILTERS := rate-limit resp-bridge
-TEST_FILTERS := noop
+TEST_FILTERS := noop probe
 # A filter of more bytes than this is not built: every gateway compiles it at start.
 MAX_SIZE := 614400
 

@@ -5,8 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use crate::message::{self, Reader};
+
 const TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_HEADERS: usize = 128;
 
 /// A response; header values are bytes, as a gateway may send any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,10 +22,7 @@ impl Response {
     /// The first value of a header (name in lower case), as text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
-        self.headers
-            .iter()
-            .find(|(other, _)| other == name)
-            .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+        message::first(&self.headers, name)
     }
 
     #[must_use]
@@ -37,8 +35,7 @@ impl Response {
 #[derive(Debug)]
 pub struct Client {
     address: SocketAddr,
-    stream: Option<TcpStream>,
-    pending: Vec<u8>,
+    connection: Option<Reader>,
 }
 
 impl Client {
@@ -46,8 +43,7 @@ impl Client {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
-            stream: None,
-            pending: Vec::new(),
+            connection: None,
         }
     }
 
@@ -100,118 +96,31 @@ impl Client {
     /// # Errors
     /// When the connection fails, closes early or does not speak HTTP/1.1.
     pub fn exchange(&mut self, request: &[u8], no_body: bool) -> io::Result<Response> {
-        if self.stream.is_none() {
-            let stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(TIMEOUT))?;
-            self.stream = Some(stream);
-            self.pending.clear();
-        }
-        let outcome = self.write_and_read(request, no_body);
-        let closes = outcome.as_ref().map_or(true, |response| {
-            response.header("connection").as_deref() == Some("close")
-        });
-        if closes {
-            self.stream = None;
-        }
-        outcome
-    }
-
-    fn write_and_read(&mut self, request: &[u8], no_body: bool) -> io::Result<Response> {
-        self.stream()?.write_all(request)?;
-        loop {
-            let mut response = self.read_head()?;
-            if response.status >= 200 {
-                if !no_body && !matches!(response.status, 204 | 304) {
-                    response.body = self.read_body(&response)?;
-                }
-                return Ok(response);
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(TIMEOUT))?;
+                Reader::new(stream)
             }
+        };
+        connection.stream().write_all(request)?;
+        let message = connection.response(no_body)?;
+        if !message.complete {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-    }
-
-    fn stream(&mut self) -> io::Result<&mut TcpStream> {
-        self.stream
-            .as_mut()
-            .ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-
-    /// Reads more into `pending`; at the end of the stream that is false.
-    fn fill(&mut self) -> io::Result<bool> {
-        let mut chunk = [0; 16 * 1024];
-        let count = self.stream()?.read(&mut chunk)?;
-        self.pending.extend_from_slice(&chunk[..count]);
-        Ok(count > 0)
-    }
-
-    fn must_fill(&mut self) -> io::Result<()> {
-        if self.fill()? {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::UnexpectedEof.into())
+        let until_closed = !no_body
+            && message.header("content-length").is_none()
+            && message.header("transfer-encoding").is_none();
+        if !until_closed && message.header("connection").as_deref() != Some("close") {
+            self.connection = Some(connection);
         }
-    }
-
-    fn read_head(&mut self) -> io::Result<Response> {
-        loop {
-            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-            let mut parsed = httparse::Response::new(&mut headers);
-            if let httparse::Status::Complete(length) =
-                parsed.parse(&self.pending).map_err(io::Error::other)?
-            {
-                let response = Response {
-                    status: parsed.code.unwrap_or_default(),
-                    headers: parsed
-                        .headers
-                        .iter()
-                        .map(|header| (header.name.to_ascii_lowercase(), header.value.to_vec()))
-                        .collect(),
-                    body: Vec::new(),
-                };
-                self.pending.drain(..length);
-                return Ok(response);
-            }
-            self.must_fill()?;
-        }
-    }
-
-    fn read_body(&mut self, head: &Response) -> io::Result<Vec<u8>> {
-        if head.header("transfer-encoding").as_deref() == Some("chunked") {
-            let mut body = Vec::new();
-            loop {
-                let size = self.read_chunk_size()?;
-                let chunk = self.take(size + 2)?;
-                if size == 0 {
-                    return Ok(body);
-                }
-                body.extend_from_slice(&chunk[..size]);
-            }
-        }
-        if let Some(length) = head.header("content-length") {
-            return self.take(length.parse().map_err(io::Error::other)?);
-        }
-        while self.fill()? {}
-        self.stream = None;
-        Ok(std::mem::take(&mut self.pending))
-    }
-
-    fn read_chunk_size(&mut self) -> io::Result<usize> {
-        loop {
-            let parsed = httparse::parse_chunk_size(&self.pending)
-                .map_err(|_| io::Error::other("not a chunk"))?;
-            if let httparse::Status::Complete((length, size)) = parsed {
-                self.pending.drain(..length);
-                return usize::try_from(size).map_err(io::Error::other);
-            }
-            self.must_fill()?;
-        }
-    }
-
-    fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
-        while self.pending.len() < length {
-            self.must_fill()?;
-        }
-        Ok(self.pending.drain(..length).collect())
+        Ok(Response {
+            status: message.status,
+            headers: message.headers,
+            body: message.body,
+        })
     }
 }
 

@@ -96,7 +96,7 @@ impl Envoy {
                 "wasm:info",
             ])
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
-        Process::start("envoy", &mut command, &self.folder.path().join("envoy.log"))
+        Process::start("envoy", &mut command, &self.log_file())
     }
 
     /// Starts it (again) with the same configuration and ports; a running one is killed first.
@@ -123,6 +123,12 @@ impl Envoy {
     #[must_use]
     pub fn log(&self) -> String {
         self.running().log()
+    }
+
+    /// Where it logs to.
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
+        self.folder.path().join("envoy.log")
     }
 
     /// Asks the admin interface.

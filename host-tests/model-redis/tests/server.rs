@@ -203,6 +203,18 @@ fn calls_are_counted_those_of_scripts_too() {
 }
 
 #[test]
+fn an_endless_script_ends() {
+    let mut client = Client::new(Settings::default());
+    // A tab: `ask` parts words at blanks.
+    let answer = client.ask("EVAL redis.call('set','a',1)while\ttrue\tdo\tend 0");
+    assert!(
+        answer.starts_with("-ERR Script killed by user with SCRIPT KILL. script: "),
+        "{answer}"
+    );
+    assert_eq!(client.ask("GET a"), "$1\r\n1\r\n");
+}
+
+#[test]
 fn a_server_may_live_on_any_thread() {
     fn is_send<T: Send>() {}
     is_send::<Server>();

@@ -7,7 +7,7 @@ mod run;
 
 use std::collections::BTreeMap;
 
-use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
+use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
 use sha1_smol::Sha1;
 
 use crate::reply::{Failure, Reply};
@@ -19,6 +19,13 @@ use run::Run;
 const CHUNK: &str = "@user_script";
 /// The name of the sandbox's own code, which errors are not blamed on.
 const SANDBOX: &str = "=sandbox";
+
+/// A script that runs for more instructions than this is ended, as an operator would with SCRIPT KILL; time stands
+/// still meanwhile, so that there is nothing else to end it by.
+const PATIENCE: u32 = 200_000_000;
+const KILLED: &str = "Script killed by user with SCRIPT KILL.";
+/// How often that is looked at.
+const STRIDE: u32 = 1_000_000;
 
 /// What is told apart of a script's first line, `#!lua flags=...`.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +74,8 @@ impl Scripts {
     fn try_new() -> mlua::Result<Self> {
         let libraries = StdLib::STRING | StdLib::TABLE | StdLib::MATH;
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
+        let patience = HookTriggers::new().every_nth_instruction(STRIDE);
+        lua.set_global_hook(patience, |lua, _| out_of_patience(lua))?;
         let (random, seed) = library::random(&lua)?;
         let sandbox = lua.load(include_str!("sandbox.lua")).set_name(SANDBOX);
         let redis = library::redis(&lua)?;
@@ -219,6 +228,16 @@ fn split(source: &[u8]) -> Result<(Option<Header>, &[u8]), Failure> {
     Ok((Some(header), &source[end..]))
 }
 
+fn out_of_patience(lua: &Lua) -> mlua::Result<VmState> {
+    if let Some(mut run) = lua.app_data_mut::<Run>() {
+        run.instructions = run.instructions.saturating_add(STRIDE);
+        if run.instructions > PATIENCE {
+            return Err(mlua::Error::runtime(KILLED));
+        }
+    }
+    Ok(VmState::Continue)
+}
+
 /// Called where an error is raised: makes it a table, and notes the line of the script.
 fn locate(lua: &Lua, problem: Value) -> mlua::Result<Value> {
     let table = match problem {
@@ -226,7 +245,7 @@ fn locate(lua: &Lua, problem: Value) -> mlua::Result<Value> {
         other => {
             let text = match &other {
                 Value::String(text) => text.as_bytes().to_vec(),
-                Value::Error(error) => error.to_string().into_bytes(),
+                Value::Error(error) => plain(error).into_bytes(),
                 other => other.to_string()?.into_bytes(),
             };
             let table = lua.create_table()?;
@@ -249,6 +268,15 @@ fn locate(lua: &Lua, problem: Value) -> mlua::Result<Value> {
         table.raw_set("line", line)?;
     }
     Ok(Value::Table(table))
+}
+
+/// An error of `mlua` without the trace that it adds.
+fn plain(error: &mlua::Error) -> String {
+    match error {
+        mlua::Error::CallbackError { cause, .. } => plain(cause),
+        mlua::Error::RuntimeError(text) => text.lines().next().unwrap_or_default().to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// What a client gets for an error that the script did not catch.

@@ -15,6 +15,8 @@ pub(super) struct Run {
     /// Memory was full when it began. Once it has written it may go on, for it cannot be undone.
     pub out_of_memory: bool,
     pub wrote: bool,
+    /// It has run for so many, about.
+    pub instructions: u32,
 }
 
 impl Run {

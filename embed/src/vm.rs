@@ -168,6 +168,7 @@ impl Vm {
         let vm_start = self.exports.vm_start.clone();
         let started = self.run(number, vm_start.as_ref(), (number, vm_size))?;
         if started == Some(0) {
+            self.take_effects();
             return Err(StartError::VmRefused);
         }
         self.configuring(number, true);
@@ -175,6 +176,7 @@ impl Vm {
         let configured = self.run(number, configure.as_ref(), (number, plugin_size))?;
         self.configuring(number, false);
         if configured == Some(0) {
+            self.take_effects();
             return Err(StartError::ConfigurationRefused);
         }
         Ok((RootId::new(self.generation, number), self.take_effects()))
@@ -199,9 +201,7 @@ impl Vm {
         let done = self.exports.done.clone();
         let waits = self.run(number, done.as_ref(), number)? == Some(0);
         if waits {
-            if let Some(Context::Root(root)) = self.store.data_mut().contexts.get_mut(&number) {
-                root.pending_done = true;
-            }
+            self.change_root(number, |root| root.pending_done = true);
         } else {
             self.delete(number)?;
         }
@@ -245,9 +245,7 @@ impl Vm {
     }
 
     fn configuring(&mut self, number: u32, configuring: bool) {
-        if let Some(Context::Root(root)) = self.store.data_mut().contexts.get_mut(&number) {
-            root.configuring = configuring;
-        }
+        self.change_root(number, |root| root.configuring = configuring);
     }
 
     fn alive(&self) -> Result<(), VmError> {

@@ -72,12 +72,15 @@ pub(super) fn grpc(
 ) -> Answer {
     let (memory, host) = guest.split()?;
     let call = GrpcCall {
-        open: GrpcStream {
-            upstream: slice(memory, upstream, upstream_size)?.to_vec(),
-            service: slice(memory, service, service_size)?.to_vec(),
-            method: slice(memory, method, method_size)?.to_vec(),
-            initial_metadata: map(memory, metadata, metadata_size)?,
-        },
+        open: target(
+            memory,
+            [
+                (upstream, upstream_size),
+                (service, service_size),
+                (method, method_size),
+            ],
+            (metadata, metadata_size),
+        )?,
         message: slice(memory, message, message_size)?.to_vec(),
         timeout: Duration::from_millis(u64::from(timeout)),
     };
@@ -103,12 +106,15 @@ pub(super) fn grpc_stream(
     to: u32,
 ) -> Answer {
     let (memory, host) = guest.split()?;
-    let open = GrpcStream {
-        upstream: slice(memory, upstream, upstream_size)?.to_vec(),
-        service: slice(memory, service, service_size)?.to_vec(),
-        method: slice(memory, method, method_size)?.to_vec(),
-        initial_metadata: map(memory, metadata, metadata_size)?,
-    };
+    let open = target(
+        memory,
+        [
+            (upstream, upstream_size),
+            (service, service_size),
+            (method, method_size),
+        ],
+        (metadata, metadata_size),
+    )?;
     let token = host.calls.draw(CallKind::GrpcStream);
     let accepted = host.services.upstreams.grpc_stream(token, &open);
     accepted.map_err(grpc_refused)?;
@@ -116,6 +122,18 @@ pub(super) fn grpc_stream(
     host.calls.began(token, root.number());
     host.effects.push(Effect::GrpcStream { token, root, open });
     guest.write_u32(to, token)
+}
+
+/// Where a gRPC stream or call goes: its upstream, service and method, and the initial metadata.
+fn target(memory: &[u8], names: [(u32, u32); 3], metadata: (u32, u32)) -> Answer<GrpcStream> {
+    let [upstream, service, method] = names;
+    let name = |(pointer, size)| slice(memory, pointer, size).map(<[u8]>::to_vec);
+    Ok(GrpcStream {
+        upstream: name(upstream)?,
+        service: name(service)?,
+        method: name(method)?,
+        initial_metadata: map(memory, metadata.0, metadata.1)?,
+    })
 }
 
 fn grpc_refused(refused: CallRefused) -> Status {

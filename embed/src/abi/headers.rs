@@ -100,10 +100,8 @@ pub(super) fn add(
     value_size: u32,
 ) -> Answer {
     which(map)?;
-    let (memory, host) = guest.split()?;
-    let name = slice(memory, name, size)?.to_ascii_lowercase();
-    let value = slice(memory, value, value_size)?.to_vec();
-    change(host, map, |headers| {
+    let (name, value) = pair(guest, (name, size), (value, value_size))?;
+    change(guest.host(), map, |headers| {
         headers.add(&name, &value);
         ((), Some(HeaderEdit::Add { name, value }))
     })
@@ -118,13 +116,16 @@ pub(super) fn replace(
     value_size: u32,
 ) -> Answer {
     which(map)?;
-    let (memory, host) = guest.split()?;
-    let name = slice(memory, name, size)?.to_ascii_lowercase();
-    let value = slice(memory, value, value_size)?.to_vec();
-    change(host, map, |headers| {
+    let (name, value) = pair(guest, (name, size), (value, value_size))?;
+    change(guest.host(), map, |headers| {
         headers.replace(&name, &value);
         ((), Some(HeaderEdit::Replace { name, value }))
     })
+}
+
+fn pair(guest: &mut Guest, name: (u32, u32), value: (u32, u32)) -> Answer<(Vec<u8>, Vec<u8>)> {
+    let name = guest.read(name.0, name.1)?;
+    Ok((name.to_ascii_lowercase(), guest.read(value.0, value.1)?))
 }
 
 pub(super) fn remove(guest: &mut Guest, map: u32, name: u32, size: u32) -> Answer {

@@ -220,22 +220,23 @@ pub(crate) fn provides(module: &str, name: &str) -> bool {
     }
 }
 
-/// The host functions that the options refuse, as bits.
+/// The host functions that the options refuse, as bits. Those of WASI that answer an error anyway have none.
 pub(crate) fn refused(options: &VmOptions) -> u128 {
-    let names = FUNCTIONS.iter().chain(wasi::FUNCTIONS);
-    let refused = names.filter(|name| !options.allows(name));
+    let refused = restrictable().filter(|name| !options.allows(name));
     refused.fold(0, |bits, name| bits | bit(name))
+}
+
+fn restrictable() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().chain(wasi::WORKING).copied()
 }
 
 /// A host function's bit.
 fn bit(name: &str) -> u128 {
-    let place = FUNCTIONS
-        .iter()
-        .chain(wasi::FUNCTIONS)
-        .position(|it| *it == name);
+    let place = restrictable().position(|it| it == name);
+    let place = place.and_then(|place| u32::try_from(place).ok());
     place
-        .and_then(|place| u32::try_from(place).ok())
-        .map_or(0, |place| 1_u128.checked_shl(place).unwrap_or(0))
+        .and_then(|place| 1_u128.checked_shl(place))
+        .unwrap_or(0)
 }
 
 /// The answer to a function that may not be called; `None` when it may.

@@ -22,7 +22,7 @@ const MAX_RANDOM: usize = 64 * 1024;
 const MAX_OUTPUT: usize = 1024 * 1024;
 
 /// Those that do something.
-const WORKING: &[&str] = &[
+pub(super) const WORKING: &[&str] = &[
     "args_get",
     "args_sizes_get",
     "clock_res_get",
@@ -35,18 +35,8 @@ const WORKING: &[&str] = &[
     "sched_yield",
 ];
 
-/// All of preview 1: `WORKING`, then those that answer `ENOSYS`.
-pub(super) const FUNCTIONS: &[&str] = &[
-    "args_get",
-    "args_sizes_get",
-    "clock_res_get",
-    "clock_time_get",
-    "environ_get",
-    "environ_sizes_get",
-    "fd_write",
-    "proc_exit",
-    "random_get",
-    "sched_yield",
+/// All others.
+pub(super) const STUBS: &[&str] = &[
     "fd_advise",
     "fd_allocate",
     "fd_close",
@@ -85,11 +75,11 @@ pub(super) const FUNCTIONS: &[&str] = &[
 ];
 
 pub(super) fn provides(module: &str, name: &str) -> bool {
-    MODULES.contains(&module) && FUNCTIONS.contains(&name)
+    MODULES.contains(&module) && (WORKING.contains(&name) || STUBS.contains(&name))
 }
 
 fn is_stub(module: &str, name: &str) -> bool {
-    provides(module, name) && !WORKING.contains(&name)
+    MODULES.contains(&module) && STUBS.contains(&name)
 }
 
 /// Whether a module imports functions that have to be made for it.

@@ -1,5 +1,7 @@
 //! What comes to a root context: ticks, queues, and answers to its calls.
 
+use wasmtime::TypedFunc;
+
 use super::{RootId, Vm, size32};
 use crate::context::{Context, Root};
 use crate::effect::{Effect, HttpReply};
@@ -48,24 +50,25 @@ impl Vm {
         let Some(call) = open.filter(|_| kind == Some(CallKind::Http)) else {
             return Ok(Vec::new());
         };
-        let Some(root) = self.root_mut(call.root) else {
+        if self.root(call.root).is_none() {
             return Ok(Vec::new());
-        };
+        }
         let mut parameters = (call.root, token, 0, 0, 0);
         if let Some(reply) = &reply {
             parameters.2 = size32(reply.headers.len());
             parameters.3 = size32(reply.body.len());
             parameters.4 = size32(reply.trailers.as_ref().map_or(0, Headers::len));
         } else {
-            root.status = (Status::BrokenConnection as u32, b"reset".to_vec());
+            let status = (Status::BrokenConnection as u32, b"reset".to_vec());
+            self.change_root(call.root, |root| root.status = status);
         }
-        root.http_reply = reply;
+        self.change_root(call.root, |root| root.http_reply = reply);
         let callback = self.exports.http_call_response.clone();
         self.run(call.root, callback.as_ref(), parameters)?;
-        if let Some(root) = self.root_mut(call.root) {
+        self.change_root(call.root, |root| {
             root.http_reply = None;
             root.status.1.clear();
-        }
+        });
         Ok(self.take_effects())
     }
 
@@ -78,18 +81,40 @@ impl Vm {
         token: u32,
         metadata: Headers,
     ) -> Result<Vec<Effect>, VmError> {
+        let callback = self.exports.grpc_initial_metadata.clone();
+        let slot = |root: &mut Root, map| root.grpc_initial_metadata = map;
+        self.grpc_metadata(token, metadata, callback.as_ref(), slot)
+    }
+
+    /// Trailing metadata of a gRPC stream came.
+    ///
+    /// # Errors
+    /// As [`Vm::tick`].
+    pub fn grpc_trailing_metadata(
+        &mut self,
+        token: u32,
+        metadata: Headers,
+    ) -> Result<Vec<Effect>, VmError> {
+        let callback = self.exports.grpc_trailing_metadata.clone();
+        let slot = |root: &mut Root, map| root.grpc_trailing_metadata = map;
+        self.grpc_metadata(token, metadata, callback.as_ref(), slot)
+    }
+
+    /// Runs a callback for which the root context has a map.
+    fn grpc_metadata(
+        &mut self,
+        token: u32,
+        metadata: Headers,
+        callback: Option<&TypedFunc<(u32, u32, u32), ()>>,
+        set: fn(&mut Root, Option<Headers>),
+    ) -> Result<Vec<Effect>, VmError> {
         let Some(number) = self.caller(token)? else {
             return Ok(Vec::new());
         };
         let count = size32(metadata.len());
-        if let Some(root) = self.root_mut(number) {
-            root.grpc_initial_metadata = Some(metadata);
-        }
-        let callback = self.exports.grpc_initial_metadata.clone();
-        self.run(number, callback.as_ref(), (number, token, count))?;
-        if let Some(root) = self.root_mut(number) {
-            root.grpc_initial_metadata = None;
-        }
+        self.change_root(number, |root| set(root, Some(metadata)));
+        self.run(number, callback, (number, token, count))?;
+        self.change_root(number, |root| set(root, None));
         Ok(self.take_effects())
     }
 
@@ -102,40 +127,12 @@ impl Vm {
             return Ok(Vec::new());
         };
         let size = size32(message.len());
-        if let Some(root) = self.root_mut(number) {
-            root.grpc_message = Some(message);
-        }
+        self.change_root(number, |root| root.grpc_message = Some(message));
         let callback = self.exports.grpc_message.clone();
         self.run(number, callback.as_ref(), (number, token, size))?;
-        if let Some(root) = self.root_mut(number) {
-            root.grpc_message = None;
-        }
+        self.change_root(number, |root| root.grpc_message = None);
         if Calls::kind(token) == Some(CallKind::Grpc) {
             self.store.data_mut().calls.open.remove(&token);
-        }
-        Ok(self.take_effects())
-    }
-
-    /// Trailing metadata of a gRPC stream came.
-    ///
-    /// # Errors
-    /// As [`Vm::tick`].
-    pub fn grpc_trailing_metadata(
-        &mut self,
-        token: u32,
-        metadata: Headers,
-    ) -> Result<Vec<Effect>, VmError> {
-        let Some(number) = self.caller(token)? else {
-            return Ok(Vec::new());
-        };
-        let count = size32(metadata.len());
-        if let Some(root) = self.root_mut(number) {
-            root.grpc_trailing_metadata = Some(metadata);
-        }
-        let callback = self.exports.grpc_trailing_metadata.clone();
-        self.run(number, callback.as_ref(), (number, token, count))?;
-        if let Some(root) = self.root_mut(number) {
-            root.grpc_trailing_metadata = None;
         }
         Ok(self.take_effects())
     }
@@ -157,14 +154,12 @@ impl Vm {
         if let Some(call) = self.store.data_mut().calls.open.get_mut(&token) {
             call.remote_closed = true;
         }
-        if let Some(root) = self.root_mut(number) {
-            root.status = (status, message.as_bytes().to_vec());
-        }
+        self.change_root(number, |root| {
+            root.status = (status, message.as_bytes().to_vec())
+        });
         let callback = self.exports.grpc_close.clone();
         self.run(number, callback.as_ref(), (number, token, status))?;
-        if let Some(root) = self.root_mut(number) {
-            root.status.1.clear();
-        }
+        self.change_root(number, |root| root.status.1.clear());
         let unary = Calls::kind(token) == Some(CallKind::Grpc);
         let open = &mut self.store.data_mut().calls.open;
         if unary || open.get(&token).is_some_and(|call| call.local_closed) {
@@ -192,10 +187,9 @@ impl Vm {
             .filter(|root| host.contexts.contains_key(root)))
     }
 
-    fn root_mut(&mut self, number: u32) -> Option<&mut Root> {
-        match self.store.data_mut().contexts.get_mut(&number) {
-            Some(Context::Root(root)) => Some(root),
-            _ => None,
+    pub(super) fn change_root(&mut self, number: u32, change: impl FnOnce(&mut Root)) {
+        if let Some(Context::Root(root)) = self.store.data_mut().contexts.get_mut(&number) {
+            change(root);
         }
     }
 }

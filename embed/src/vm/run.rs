@@ -139,6 +139,7 @@ impl Vm {
         host.current = context;
         host.effective = 0;
         host.stop = false;
+        host.out_of_memory = false;
         let result = callback.call(&mut self.store, parameters);
         let host = self.store.data_mut();
         host.current = 0;

@@ -197,3 +197,39 @@ fn unported(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_masked_values_and_ports_are_masked() {
+        let text = r#"s1 log: [:path: "/", x-request-id: "8c1", x-a: "127.0.0.1:8080 127.0.0.1:"]"#;
+        let told = r#"s1 log: [:path: "/", x-request-id: "*", x-a: "127.0.0.1:* 127.0.0.1:"]"#;
+        assert_eq!(line(text), told);
+        assert_eq!(
+            line(r#"my-date: "1", xdate: "2""#),
+            r#"my-date: "1", xdate: "2""#
+        );
+        let headers = [("date", "today"), ("x-a", "b")]
+            .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+        assert_eq!(fields(&headers.to_vec()), ["x-a: b"]);
+    }
+
+    #[test]
+    fn a_difference_names_the_lines_and_nothing_else() {
+        let observed = |status| Observed {
+            answers: BTreeMap::from([(
+                "one".to_owned(),
+                Answer {
+                    status,
+                    ..Answer::default()
+                },
+            )]),
+            ..Observed::default()
+        };
+        assert_eq!(observed(200).difference(&observed(200)), None);
+        let told = observed(200).difference(&observed(503)).unwrap();
+        assert_eq!(told, "-       \"status\": 200\n+       \"status\": 503\n");
+    }
+}

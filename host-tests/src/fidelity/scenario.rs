@@ -290,3 +290,42 @@ pub fn record(file: &Path, observed: &Observed) {
     fs::write(file, format!("{head}\n  \"expect\": {expect}\n}}\n"))
         .expect("the scenario can be written");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Scenario, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("odd.json");
+        fs::write(&file, text).unwrap();
+        std::panic::catch_unwind(|| Scenario::load(&file))
+            .map_err(|problem| problem.downcast_ref::<String>().unwrap().clone())
+    }
+
+    #[test]
+    fn a_mistake_in_a_file_is_told_with_its_name() {
+        let good = r#"{"about": "x", "filter": "noop", "steps": [{"request": {"name": "a"}}]}"#;
+        assert_eq!(load(good).unwrap().name, "odd");
+        let told = load(&good.replace("name", "nmae")).unwrap_err();
+        assert!(told.contains("odd.json") && told.contains("nmae"), "{told}");
+        let both = good.replace("\"steps\"", "\"program\": {}, \"policy\": {}, \"steps\"");
+        assert!(load(&both).unwrap_err().contains("a policy for any other"));
+    }
+
+    #[test]
+    fn recording_leaves_all_before_the_expectation_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("one.json");
+        let head = "{\n  \"about\":   \"odd spaces\",\n  \"filter\": \"noop\", \"steps\": [],\n";
+        fs::write(&file, format!("{head}  \"expect\": {{}}\n}}\n")).unwrap();
+        let observed = Observed {
+            refused: true,
+            ..Observed::default()
+        };
+        record(&file, &observed);
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with(head), "{text}");
+        assert_eq!(Scenario::load(&file).expect, observed);
+    }
+}

@@ -1,5 +1,6 @@
 //! Filters written as text, and a gateway of services in memory.
 #![allow(dead_code)] // each test file uses a part
+#![allow(clippy::unwrap_used, clippy::panic)] // only `#[test]` functions count as tests for clippy
 
 use std::sync::{Arc, Mutex};
 
@@ -85,6 +86,13 @@ pub fn engine() -> Engine {
 
 pub fn module(functions: &str) -> Module {
     engine().compile(&filter(functions)).unwrap()
+}
+
+/// A filter that was built before.
+pub fn load(path: &std::path::Path) -> Module {
+    let wasm = std::fs::read(path)
+        .unwrap_or_else(|error| panic!("{}: {error}: run `make build`", path.display()));
+    engine().compile(&wasm).unwrap()
 }
 
 /// Calls that were asked for; refuses those to `nowhere`, fails those to `broken`.

@@ -143,8 +143,11 @@ impl<S: SharedData + Clone> Limiter<S> {
         self.pipe.breaker.is_open()
     }
 
-    /// Ends the waits whose deadline has passed.
+    /// Ends the waits whose deadline has passed, and gives up callouts that the gateway should have ended long ago.
     pub fn tick(&mut self, now: Ps) {
+        for token in self.pipe.overdue(now) {
+            self.replied(token, Err(Trouble::Timeout), now);
+        }
         let late: Vec<u32> = self
             .tickets
             .iter()

@@ -21,6 +21,9 @@ const WAITING_BATCHES: usize = 64;
 /// The gateway counts whole milliseconds, from when its current round of events began: so early may it be.
 const HOST_TIME: Ps = 5 * PS_PER_S / 1_000;
 
+/// How long after its deadline a callout is given up that the gateway has not ended, as it should have.
+const GRACE: Ps = PS_PER_S;
+
 /// How a pipeline is run.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -58,7 +61,14 @@ pub struct Pipe<T> {
     preamble_replies: usize,
     pub breaker: Breaker,
     waiting: VecDeque<Entry<T>>,
-    in_flight: Vec<(u32, Vec<Entry<T>>)>,
+    in_flight: Vec<Sent<T>>,
+}
+
+/// A batch on its way.
+struct Sent<T> {
+    token: u32,
+    deadline: Ps,
+    entries: Vec<Entry<T>>,
 }
 
 struct Entry<T> {
@@ -216,7 +226,19 @@ impl<T> Pipe<T> {
 
     /// The batch is on its way as callout `token`.
     pub fn sent(&mut self, token: u32, batch: Batch<T>) {
-        self.in_flight.push((token, batch.entries));
+        self.in_flight.push(Sent {
+            token,
+            deadline: batch.deadline,
+            entries: batch.entries,
+        });
+    }
+
+    /// Callouts that the gateway should have ended long ago: to be given up, or their places would be taken for ever.
+    #[must_use]
+    pub fn overdue(&self, now: Ps) -> Vec<u32> {
+        let late = |sent: &&Sent<T>| now > sent.deadline + GRACE;
+        let tokens = self.in_flight.iter().filter(late);
+        tokens.map(|sent| sent.token).collect()
     }
 
     /// The gateway refused the batch at once.
@@ -236,10 +258,10 @@ impl<T> Pipe<T> {
         now: Ps,
         mut done: impl FnMut(T, Result<Reply<'_>, Trouble>),
     ) {
-        let Some(index) = self.in_flight.iter().position(|(known, _)| *known == token) else {
+        let Some(index) = self.in_flight.iter().position(|sent| sent.token == token) else {
             return;
         };
-        let (_, entries) = self.in_flight.swap_remove(index);
+        let entries = self.in_flight.swap_remove(index).entries;
         let replies = body.and_then(|body| self.read(body, entries.len()));
         let replies = match replies {
             Ok(replies) => replies,

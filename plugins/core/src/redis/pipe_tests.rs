@@ -283,3 +283,23 @@ fn a_call_that_is_reset_when_its_time_is_up_was_too_late() {
         assert_eq!(troubles, [Some(expected)]);
     }
 }
+
+#[test]
+fn a_callout_that_the_gateway_never_ends_gives_its_place_back() {
+    let mut pipe = pipe();
+    push(&mut pipe, 1).unwrap();
+    send(&mut pipe, 10, 50);
+    push(&mut pipe, 2).unwrap();
+    send(&mut pipe, 11, 50);
+    push(&mut pipe, 3).unwrap();
+    assert!(!pipe.is_ready(), "both places are taken");
+    assert!(pipe.overdue(100 + GRACE).is_empty());
+    let late = pipe.overdue(101 + GRACE);
+    assert_eq!(late, [10, 11]);
+    assert_eq!(
+        reply(&mut pipe, 10, Err(Trouble::Timeout)),
+        [(1, Err(Trouble::Timeout))]
+    );
+    assert!(pipe.is_ready());
+    assert!(reply(&mut pipe, 10, Ok(b":1\r\n+OK\r\n")).is_empty());
+}

@@ -3,6 +3,7 @@
 
 pub mod gcra;
 pub mod headers;
+pub mod idempotency;
 pub mod policy;
 pub mod rate_limit;
 pub mod redis;

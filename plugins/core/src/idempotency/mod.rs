@@ -1,0 +1,3 @@
+//! Idempotency keys: a request with a key is sent upstream once, and its retries get the first answer.
+
+pub mod settings;

@@ -78,6 +78,12 @@ pub fn outcome(gateway: &Gateway, limit: &str, outcome: &str) -> u64 {
         .stat(&format!("{PREFIX}.limit.{limit}.outcome.{outcome}"))
 }
 
+/// How many of a limit's decisions were made without Redis.
+#[must_use]
+pub fn degraded(gateway: &Gateway, limit: &str) -> u64 {
+    count(gateway, &format!("limit.{limit}.degraded"))
+}
+
 /// A count of the filter by the end of its name, for example `redis.callouts` or `local.overflow`.
 #[must_use]
 pub fn count(gateway: &Gateway, name: &str) -> u64 {

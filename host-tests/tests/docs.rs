@@ -138,14 +138,15 @@ fn every_metric_is_described() {
         .collect();
     assert!(names.len() >= 11, "{names:?}");
     for name in names {
-        // `limit.{}.outcome.{outcome}` and `redis.error.{}`: what is put in is held below.
+        // `limit.{}.outcome.{outcome}`, `limit.{}.degraded` and `redis.error.{}`: what is put in is held below.
         let name = name
             .replace("{}.outcome.{outcome}", "NAME.outcome.allowed")
+            .replace("{}.degraded", "NAME.degraded")
             .replace("error.{}", "error.KIND");
         let full = format!("`sluice_rate_limit.{name}`");
         assert!(page.contains(&full), "docs/rate-limit.md leaves out {full}");
     }
-    for outcome in ["allowed", "denied", "shadow_denied", "degraded"] {
+    for outcome in ["allowed", "denied", "shadow_denied"] {
         assert!(
             source.contains(&format!("\"{outcome}\"")),
             "{outcome} is gone"

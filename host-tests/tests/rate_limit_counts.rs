@@ -3,7 +3,7 @@
 
 use host_tests::gateway::{Gateway, Route};
 use host_tests::limits::{
-    assert_sound, outcome, passed_and_denied, policy, policy_with_redis, tally, transport,
+    assert_sound, degraded, passed_and_denied, policy, policy_with_redis, tally, transport,
     troubles, until_counted, with,
 };
 use host_tests::redis::Redis;
@@ -25,7 +25,7 @@ fn admits_exactly(gateway: &Gateway, passed: usize) {
     assert_eq!(gateway.origin().hits("/counted"), passed);
     until_counted(gateway, "hourly", "allowed", passed as u64);
     until_counted(gateway, "hourly", "denied", (SENT - passed) as u64);
-    assert_eq!(outcome(gateway, "hourly", "degraded"), 0);
+    assert_eq!(degraded(gateway, "hourly"), 0);
     assert_eq!(troubles(gateway), [].into());
     assert_sound(gateway);
 }

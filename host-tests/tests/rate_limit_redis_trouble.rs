@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use host_tests::fake_redis::{FakeRedis, Script};
 use host_tests::gateway::{Gateway, Route};
 use host_tests::limits::{
-    GRACE, assert_sound, outcome, policy_with_redis, transport, troubles, with,
+    GRACE, assert_sound, degraded, policy_with_redis, transport, troubles, with,
 };
 use host_tests::redis::Redis;
 use host_tests::{ports, wait};
@@ -138,9 +138,9 @@ fn every_kind_of_trouble_has_its_outcome_in_time_and_its_count() {
             assert_eq!(three(&gateway, key), expected, "{on_error}: {key}");
             until_told(&gateway, kind, &before);
         }
-        let degraded = 3 * kinds.len() as u64;
+        let expected = 3 * kinds.len() as u64;
         wait::until("the degraded decisions to be counted", || {
-            outcome(&gateway, "l", "degraded") == degraded
+            degraded(&gateway, "l") == expected
         });
         assert_sound(&gateway);
     }

@@ -11,12 +11,18 @@ const PREFIX: &str = "sluice_rate_limit";
 
 pub struct Metrics {
     registry: Registry,
-    limits: Vec<[Metric; 4]>,
+    limits: Vec<LimitMetrics>,
     cas_retries: Metric,
     overflow: Metric,
     contended: Metric,
     redis: Option<RedisMetrics>,
     breaker_was_open: bool,
+}
+
+struct LimitMetrics {
+    /// Allowed, denied, denied by a shadow: each request is one of them.
+    outcomes: [Metric; 3],
+    degraded: Metric,
 }
 
 struct RedisMetrics {
@@ -34,10 +40,11 @@ impl Metrics {
         let mut registry = Registry::default();
         let limits = rules
             .iter()
-            .map(|rule| {
-                ["allowed", "denied", "shadow_denied", "degraded"].map(|outcome| {
+            .map(|rule| LimitMetrics {
+                outcomes: ["allowed", "denied", "shadow_denied"].map(|outcome| {
                     registry.counter(&format!("{PREFIX}.limit.{}.outcome.{outcome}", rule.name))
-                })
+                }),
+                degraded: registry.counter(&format!("{PREFIX}.limit.{}.degraded", rule.name)),
             })
             .collect();
         let redis = with_redis.then(|| RedisMetrics {
@@ -84,11 +91,13 @@ impl Metrics {
                 degraded,
             } = std::mem::take(counts);
             for (metric, count) in metrics
+                .outcomes
                 .iter()
-                .zip([allowed, denied, shadow_denied, degraded])
+                .zip([allowed, denied, shadow_denied])
             {
                 self.registry.add(*metric, count);
             }
+            self.registry.add(metrics.degraded, degraded);
         }
         let table = limiter.take_table_counters();
         self.registry.add(self.cas_retries, table.retries);

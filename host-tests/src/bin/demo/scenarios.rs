@@ -372,7 +372,9 @@ fn metrics(report: &mut Report, gateway: &Gateway, asked: u64) {
         "sluice_limit and sluice_outcome",
         "a line without them",
     );
-    let degraded = count("degraded");
+    let degraded = gateway
+        .envoy()
+        .stat("wasmcustom.sluice_rate_limit.limit.per-key.degraded");
     report.holds(
         format!("{degraded} were decided without Redis"),
         (200..asked - 150).contains(&degraded),

@@ -1,0 +1,131 @@
+//! A gateway: one process with its shared data, queues, metrics and workers.
+
+use crate::callout::Cluster;
+use crate::event::Event;
+use crate::exchange::{OriginReply, OriginRequest, OriginTrouble};
+use crate::schedule::Entry;
+use crate::worker::Worker;
+use sluice_embed::memory::{MetricsStore, SharedQueues, SharedStore};
+use sluice_embed::{Attributes, Module, Plugin, VmOptions};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What serves the requests that pass a gateway.
+pub trait Origin: Send {
+    /// Whether the request can be sent at all; its body has not come yet.
+    fn connect(&mut self, request: &OriginRequest) -> Result<(), OriginTrouble> {
+        let _ = request;
+        Ok(())
+    }
+
+    /// The answer to a whole request.
+    fn answer(&mut self, request: &OriginRequest) -> OriginReply;
+}
+
+impl<F: FnMut(&OriginRequest) -> OriginReply + Send> Origin for F {
+    fn answer(&mut self, request: &OriginRequest) -> OriginReply {
+        self(request)
+    }
+}
+
+/// How a gateway is set up.
+pub struct GatewayOptions {
+    /// The filter, compiled. Compile it once and give it to every world of the process.
+    pub module: Module,
+    /// The VM's options. `number` is the emulator's to set.
+    pub vm: VmOptions,
+    /// The plugin, its configuration among it.
+    pub plugin: Plugin,
+    /// How many workers there are, 1 or more.
+    pub workers: usize,
+    /// What the filter can call, by name.
+    pub clusters: BTreeMap<String, Cluster>,
+    /// What requests go to.
+    pub origin: Box<dyn Origin>,
+    /// How many bytes of a body wait at most: `per_connection_buffer_limit_bytes`.
+    pub buffer_limit: usize,
+    /// How long a stream may be without an event: `stream_idle_timeout`.
+    pub idle_timeout: Duration,
+    /// How long the origin has for its answer: the route's `timeout`.
+    pub route_timeout: Duration,
+    /// How soon after it was loaded a crashed VM may be loaded again: `reload_config`.
+    pub reload_backoff: Duration,
+    /// Attributes of every stream beyond those that the emulator gives.
+    pub attributes: Attributes,
+}
+
+impl GatewayOptions {
+    /// A gateway with one worker, no clusters, and an origin that answers `200` and `ok`.
+    #[must_use]
+    pub fn new(module: &Module, configuration: impl AsRef<[u8]>) -> Self {
+        let plugin = Plugin {
+            configuration: configuration.as_ref().to_vec(),
+            ..Plugin::default()
+        };
+        Self {
+            module: module.clone(),
+            vm: VmOptions::default(),
+            plugin,
+            workers: 1,
+            clusters: BTreeMap::new(),
+            origin: Box::new(|_: &OriginRequest| OriginReply::new(200, "ok")),
+            buffer_limit: 1024 * 1024,
+            idle_timeout: Duration::from_secs(300),
+            route_timeout: Duration::from_secs(15),
+            reload_backoff: Duration::from_secs(1),
+            attributes: Attributes::default(),
+        }
+    }
+
+    /// With so many workers.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// With one more cluster.
+    #[must_use]
+    pub fn cluster(mut self, name: &str, cluster: Cluster) -> Self {
+        self.clusters.insert(name.to_owned(), cluster);
+        self
+    }
+
+    /// With this origin.
+    #[must_use]
+    pub fn origin(mut self, origin: impl Origin + 'static) -> Self {
+        self.origin = Box::new(origin);
+        self
+    }
+}
+
+pub(crate) struct Gateway {
+    pub module: Module,
+    pub vm: VmOptions,
+    pub plugin: Plugin,
+    pub shared: Arc<SharedStore>,
+    pub queues: Arc<SharedQueues>,
+    pub metrics: Arc<MetricsStore>,
+    /// A worker that is running is not in its place.
+    pub workers: Vec<Option<Box<Worker>>>,
+    /// What has come for workers whose call is interrupted.
+    pub inboxes: Vec<Vec<Entry<Event>>>,
+    pub clusters: BTreeMap<String, Cluster>,
+    pub origin: Box<dyn Origin>,
+    pub buffer_limit: usize,
+    pub idle_timeout: u64,
+    pub route_timeout: u64,
+    pub reload_backoff: u64,
+    pub attributes: Attributes,
+    /// How far its wall clock is off, in nanoseconds.
+    pub clock_offset: i64,
+    /// How many VMs have crashed.
+    pub crashes: usize,
+}
+
+impl Gateway {
+    pub fn cluster(&mut self, name: &[u8]) -> Option<&mut Cluster> {
+        self.clusters.get_mut(std::str::from_utf8(name).ok()?)
+    }
+}

@@ -1,0 +1,424 @@
+//! Gateways, clients, an origin and a Redis in one process, under a virtual clock.
+
+use crate::core::{Core, Goal, State};
+use crate::event::{Event, Piece, Task, WorkerId};
+use crate::exchange::{Client, Ended, Exchange, OriginRequest, Request};
+use crate::gateway::{Gateway, GatewayOptions};
+use crate::plan::{Fault, Plan, Span, nanos};
+use crate::services::{CANARY, WorkerServices};
+use crate::worker::Worker;
+use sluice_embed::memory::{MetricsStore, SharedQueues, SharedStore};
+use sluice_embed::{Plugin, StartError, Vm};
+use sluice_model_redis::Server;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+/// A gateway of a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GatewayId(pub(crate) usize);
+
+/// The whole: whatever happens in it happens in virtual time, in an order that its seed decides.
+pub struct World {
+    core: Arc<Core>,
+    seed: u64,
+}
+
+impl World {
+    /// A world without gateways. The plan says how hostile it is.
+    #[must_use]
+    pub fn new(seed: u64, plan: Plan) -> Self {
+        let mut state = State::new(seed, plan);
+        state.enter_faults();
+        Self {
+            core: Core::new(state),
+            seed,
+        }
+    }
+
+    /// Starts a gateway: the main thread tries the plugin out in a VM of its own, then each worker starts it.
+    ///
+    /// # Errors
+    /// When the filter refuses the configuration, or fails. The log in the trace says more.
+    pub fn add_gateway(&mut self, options: GatewayOptions) -> Result<GatewayId, StartError> {
+        let index = {
+            let mut state = self.core.state();
+            state.gateways.push(Gateway {
+                module: options.module,
+                vm: options.vm,
+                plugin: options.plugin,
+                shared: Arc::new(SharedStore::default()),
+                queues: Arc::new(SharedQueues::default()),
+                metrics: Arc::new(MetricsStore::default()),
+                workers: Vec::new(),
+                inboxes: Vec::new(),
+                clusters: options.clusters,
+                origin: options.origin,
+                buffer_limit: options.buffer_limit,
+                idle_timeout: nanos(options.idle_timeout),
+                route_timeout: nanos(options.route_timeout),
+                reload_backoff: nanos(options.reload_backoff),
+                attributes: options.attributes,
+                clock_offset: 0,
+                crashes: 0,
+            });
+            state.gateways.len() - 1
+        };
+        let plugin = self.core.state().gateways[index].plugin.clone();
+        self.core.try_on_main_thread(index, &plugin.configuration)?;
+        for worker in 0..options.workers {
+            let id = WorkerId {
+                gateway: index,
+                worker,
+            };
+            let mut worker = self.core.new_worker(id)?;
+            worker.start(&self.core, &plugin);
+            let mut state = self.core.state();
+            let gateway = state.gateway(id);
+            gateway.workers.push(Some(worker));
+            gateway.inboxes.push(Vec::new());
+        }
+        Ok(GatewayId(index))
+    }
+
+    /// Puts a request into the schedule, at a time of the virtual clock that is not past. Answers its place in the list
+    /// of exchanges. Without a worker, one is drawn.
+    pub fn request(
+        &mut self,
+        at: Duration,
+        gateway: GatewayId,
+        worker: Option<usize>,
+        request: Request,
+        client: Client,
+    ) -> usize {
+        let mut state = self.core.state();
+        let workers = state.gateways[gateway.0].workers.len();
+        let worker = worker.unwrap_or_else(|| state.draws.schedule.usize(..workers));
+        let x = state.exchanges.len();
+        let id = WorkerId {
+            gateway: gateway.0,
+            worker,
+        };
+        let sent = nanos(at).max(state.now);
+        state.open += 1;
+        state.send_request(sent, id, x, &request);
+        let leaves = match client {
+            Client::Patient => None,
+            Client::LeavesAfter(patience) => Some(nanos(patience)),
+            Client::AsPlanned => {
+                let (probability, patience) =
+                    (state.plan.client_aborts, state.plan.client_patience);
+                let leaves = state.draws.strikes(probability);
+                leaves.then(|| state.draws.fault_span(patience))
+            }
+        };
+        if let Some(patience) = leaves {
+            state.task(sent + patience + 1, id, Task::Abort(x));
+        }
+        state.exchanges.push(Exchange {
+            gateway,
+            worker,
+            sent: Duration::from_nanos(sent),
+            request,
+            answer: None,
+            ended: Ended::Open,
+            ended_at: Duration::ZERO,
+            details: String::new(),
+            at_origin: None,
+            upstream_at: 0,
+            unreachable: false,
+        });
+        x
+    }
+
+    /// Works off the schedule up to this time, and sets the clock to it.
+    pub fn run_until(&mut self, at: Duration) {
+        self.run(Goal::Until(nanos(at)));
+        let mut state = self.core.state();
+        state.now = state.now.max(nanos(at));
+    }
+
+    /// Works off the schedule for so long.
+    pub fn run_for(&mut self, length: Duration) {
+        self.run_until(self.now() + length);
+    }
+
+    /// Works off the schedule until all exchanges have ended and no callout or queue entry is under way, or this time
+    /// has come. Answers whether it is quiet.
+    pub fn run_to_quiet(&mut self, limit: Duration) -> bool {
+        self.run(Goal::Quiet(nanos(limit)));
+        let state = self.core.state();
+        state.open == 0 && state.calls.is_empty() && state.errands == 0
+    }
+
+    /// Works off the schedule until a condition holds, or this time has come. Answers whether it holds.
+    pub fn run_until_true(
+        &mut self,
+        limit: Duration,
+        mut condition: impl FnMut(&World) -> bool,
+    ) -> bool {
+        while !condition(self) {
+            self.run(Goal::Step(nanos(limit)));
+            if !self.core.state().stepped {
+                return condition(self);
+            }
+        }
+        true
+    }
+
+    fn run(&mut self, goal: Goal) {
+        let mut state = self.core.state();
+        state.goal = goal;
+        state.stepped = false;
+        state.running = true;
+        drop(state);
+        self.core.baton.run(&*self.core);
+        self.core.state().running = false;
+    }
+
+    /// The virtual time.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.core.state().now)
+    }
+
+    /// The seed.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Makes something happen now.
+    pub fn strike(&mut self, fault: Fault) {
+        let mut state = self.core.state();
+        let now = state.now;
+        state.enter(now, Event::Fault(fault));
+    }
+
+    /// Makes the run more or less hostile from now on. What the new plan times is not put into the schedule: see
+    /// [`World::strike`].
+    pub fn change_plan(&mut self, change: impl FnOnce(&mut Plan)) {
+        change(&mut self.core.state().plan);
+    }
+
+    /// Draws a number below `limit` for the workload, from a stream of its own.
+    pub fn draw(&mut self, limit: u64) -> u64 {
+        self.core.state().draws.workload.u64(..limit.max(1))
+    }
+
+    /// Draws a length of time for the workload.
+    pub fn draw_span(&mut self, span: Span) -> Duration {
+        let (least, most) = span.nanos();
+        Duration::from_nanos(
+            self.core
+                .state()
+                .draws
+                .workload
+                .u64(least..=most.max(least)),
+        )
+    }
+
+    /// All exchanges, in the order in which they were asked for.
+    #[must_use]
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.core.state().exchanges.clone()
+    }
+
+    /// One exchange.
+    #[must_use]
+    pub fn exchange(&self, place: usize) -> Exchange {
+        self.core.state().exchanges[place].clone()
+    }
+
+    /// All requests that came to an origin, in the order of their heads.
+    #[must_use]
+    pub fn origin_log(&self) -> Vec<OriginRequest> {
+        self.core.state().origin_log.clone()
+    }
+
+    /// What has happened, line by line.
+    #[must_use]
+    pub fn trace(&self) -> String {
+        self.core.state().trace.text().to_owned()
+    }
+
+    /// A fingerprint of the trace.
+    #[must_use]
+    pub fn trace_hash(&self) -> u64 {
+        self.core.state().trace.hash()
+    }
+
+    /// The counters and gauges of a gateway, by name.
+    #[must_use]
+    pub fn metrics(&self, gateway: GatewayId) -> BTreeMap<String, u64> {
+        let metrics = Arc::clone(&self.core.state().gateways[gateway.0].metrics);
+        metrics.values()
+    }
+
+    /// One of them; 0 if it does not exist.
+    #[must_use]
+    pub fn metric(&self, gateway: GatewayId, name: &str) -> u64 {
+        let metrics = Arc::clone(&self.core.state().gateways[gateway.0].metrics);
+        metrics.value(name).unwrap_or(0)
+    }
+
+    /// A gateway's shared data: keys and values.
+    #[must_use]
+    pub fn shared_data(&self, gateway: GatewayId) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let shared = Arc::clone(&self.core.state().gateways[gateway.0].shared);
+        let entries = shared.entries().into_iter();
+        entries.map(|(key, (value, _))| (key, value)).collect()
+    }
+
+    /// The bytes of all keys and values in a gateway's shared data.
+    #[must_use]
+    pub fn shared_bytes(&self, gateway: GatewayId) -> usize {
+        let entries = self.shared_data(gateway);
+        entries
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum()
+    }
+
+    /// How many VMs of a gateway have crashed.
+    #[must_use]
+    pub fn crashes(&self, gateway: GatewayId) -> usize {
+        self.core.state().gateways[gateway.0].crashes
+    }
+
+    /// Streams and callouts that a worker holds.
+    #[must_use]
+    pub fn under_way(&self, gateway: GatewayId, worker: usize) -> usize {
+        let state = self.core.state();
+        let worker = state.gateways[gateway.0].workers[worker].as_ref();
+        worker.map_or(0, |worker| worker.streams.len() + worker.vm.calls())
+    }
+
+    /// The bytes of a worker's linear memory.
+    #[must_use]
+    pub fn vm_memory(&self, gateway: GatewayId, worker: usize) -> usize {
+        let mut state = self.core.state();
+        let worker = state.gateways[gateway.0].workers[worker].as_mut();
+        worker.map_or(0, |worker| worker.vm.memory_bytes())
+    }
+
+    /// Redis, to look into and to change.
+    #[must_use]
+    pub fn redis(&mut self) -> Redis<'_> {
+        Redis(self.core.state())
+    }
+}
+
+/// The model Redis of a world.
+pub struct Redis<'a>(MutexGuard<'a, State>);
+
+impl Deref for Redis<'_> {
+    type Target = Server;
+    fn deref(&self) -> &Server {
+        &self.0.redis.server
+    }
+}
+
+impl DerefMut for Redis<'_> {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.0.redis.server
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.core.baton.dismiss();
+        // The workers hold the core, which holds them.
+        let gateways = std::mem::take(&mut self.core.state().gateways);
+        drop(gateways);
+    }
+}
+
+impl State {
+    /// Puts the pieces of a request on their way.
+    fn send_request(&mut self, sent: u64, worker: WorkerId, x: usize, request: &Request) {
+        let latency = self.plan.latency.client;
+        let mut at = sent;
+        let only_headers = request.body.is_empty() && request.trailers.is_empty();
+        let head = Piece::Headers(crate::tasks::head(request), only_headers);
+        self.task(at, worker, Task::Request(x, head));
+        let last = request.body.len().wrapping_sub(1);
+        let end = request.ends_with_body && request.trailers.is_empty();
+        for (number, piece) in request.body.iter().enumerate() {
+            at += 1 + self.draws.span(latency);
+            let piece = Piece::Body(piece.clone(), end && number == last);
+            self.task(at, worker, Task::Request(x, piece));
+        }
+        if only_headers || (end && !request.body.is_empty()) {
+            return;
+        }
+        at += 1;
+        let piece = match request.trailers.is_empty() {
+            true => Piece::Body(Vec::new(), true),
+            false => Piece::Trailers(request.trailers.clone()),
+        };
+        self.task(at, worker, Task::Request(x, piece));
+    }
+}
+
+impl Core {
+    /// Starts the plugin with this configuration in a VM of the main thread, and drops it.
+    pub fn try_on_main_thread(
+        &self,
+        gateway: usize,
+        configuration: &[u8],
+    ) -> Result<(), StartError> {
+        let id = WorkerId {
+            gateway,
+            worker: CANARY,
+        };
+        let plugin = Plugin {
+            configuration: configuration.to_vec(),
+            ..self.state().gateway(id).plugin.clone()
+        };
+        let mut canary = self.new_worker(id)?;
+        canary.vm.start(&plugin)?;
+        Ok(())
+    }
+
+    /// Services for a VM.
+    fn services(&self, id: WorkerId) -> Arc<WorkerServices> {
+        let core = self.own.upgrade().expect("whoever calls this holds it");
+        let mut state = self.state();
+        let seed = state.draws.schedule.u64(..);
+        let gateway = state.gateway(id);
+        WorkerServices::new(
+            &core,
+            id,
+            Arc::clone(&gateway.shared),
+            Arc::clone(&gateway.queues),
+            Arc::clone(&gateway.metrics),
+            fastrand::Rng::with_seed(seed),
+        )
+    }
+
+    fn new_worker(&self, id: WorkerId) -> Result<Box<Worker>, StartError> {
+        let (module, mut options) = {
+            let mut state = self.state();
+            let gateway = state.gateway(id);
+            (gateway.module.clone(), gateway.vm.clone())
+        };
+        options.number = id.worker as u64;
+        let services = self.services(id);
+        let vm = Vm::new(&module, &options, &services.services())?;
+        Ok(Box::new(Worker {
+            id,
+            vm,
+            dead: false,
+            loaded_at: self.state().now,
+            root: None,
+            draining: Vec::new(),
+            streams: BTreeMap::new(),
+            contexts: HashMap::new(),
+            after: VecDeque::new(),
+            ticks: HashMap::new(),
+            services,
+        }))
+    }
+}

@@ -3,7 +3,7 @@
 use crate::link::{Ended, Link};
 use crate::metrics::Metrics;
 use sluice_core::gcra::{PS_PER_S, Ps};
-use sluice_core::policy::rate_limit::Transport;
+use sluice_core::policy::redis::Transport;
 use sluice_core::rate_limit::answer::{self, Style};
 use sluice_core::rate_limit::check::{Reason, Standing, Verdict};
 use sluice_core::rate_limit::limiter::Limiter;

@@ -7,6 +7,7 @@ mod error;
 #[cfg(test)]
 mod examples;
 pub mod rate_limit;
+pub mod redis;
 #[cfg(feature = "schema")]
 pub mod schema;
 mod tree;

@@ -3,15 +3,13 @@
 use super::answer::{self, Denial, Style};
 use super::check::{Allowance, Check, Mode, Reason, Rule, Ruling, Standing};
 use super::settings::{OnError, Redis, Settings};
-use crate::gcra::{PS_PER_US, Ps, Quota};
+use crate::gcra::{Ps, Quota};
 use crate::policy::PolicyError;
 use crate::policy::rate_limit as policy;
-use crate::redis::breaker;
-use crate::redis::pipe::{Framing, Limits, Login};
+use crate::policy::redis::{Redis as Shared, picoseconds};
 use crate::selector::{Reason as MissingReason, Request};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
-use std::time::Duration;
 
 /// By subject; none for one that is unlimited. The policy's author chooses the entries, so the hash needs no secret.
 type Overrides = HashMap<Vec<u8>, Option<Ruling>, BuildHasherDefault<ahash::AHasher>>;
@@ -84,7 +82,11 @@ impl Plan {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Settings, String> {
         let redis = match &self.policy.redis {
-            Some(redis) => Some(redis_settings(redis, environment)?),
+            Some(redis) => Some(redis_settings(
+                redis,
+                self.policy.on_redis_error,
+                environment,
+            )?),
             None => None,
         };
         Ok(Settings {
@@ -234,50 +236,23 @@ fn cost(cost: &policy::Cost, request: &impl Request) -> u64 {
 }
 
 fn redis_settings(
-    redis: &policy::Redis,
+    redis: &Shared,
+    on_error: policy::OnError,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Redis, String> {
-    let secret = |field: &str, secret: &Option<policy::Secret>| {
-        match secret {
-        None => Ok(None),
-        Some(policy::Secret::Inline(text)) => Ok(Some(text.clone())),
-        Some(policy::Secret::Env(name)) => environment(name).map(Some).ok_or_else(|| {
-            format!("redis.{field}: found no variable {name} in the VM's environment, expected it to be set there")
-        }),
-    }
-    };
     Ok(Redis {
         key_prefix: redis.key_prefix.clone(),
-        login: Login {
-            username: secret("username", &redis.username)?,
-            password: secret("password", &redis.password)?,
-            database: redis.database,
-        },
-        timeout: picoseconds(redis.timeout),
+        login: redis.login(environment)?,
+        timeout: redis.timeout(),
         hash_slots: redis.hash_slots,
-        on_error: match redis.on_error {
+        on_error: match on_error {
             policy::OnError::Local { fraction } => OnError::Local {
                 millionths: (fraction * 1_000_000.0) as u32,
             },
             policy::OnError::Allow => OnError::Allow,
             policy::OnError::Deny => OnError::Deny,
         },
-        limits: Limits {
-            max_commands: redis.batch.max_commands,
-            max_bytes: redis.batch.max_bytes,
-            in_flight: redis.batch.in_flight,
-            framing: match redis.transport {
-                policy::Transport::Callout => Framing::Whole,
-                policy::Transport::Stream => Framing::Stream,
-            },
-        },
-        breaker: breaker::Settings {
-            failures: redis.breaker.failures,
-            open_for: picoseconds(redis.breaker.open_for),
-        },
+        limits: redis.limits(),
+        breaker: redis.breaker(),
     })
-}
-
-fn picoseconds(time: Duration) -> Ps {
-    time.as_nanos() * (PS_PER_US / 1_000)
 }

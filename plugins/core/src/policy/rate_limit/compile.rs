@@ -1,14 +1,20 @@
 //! The checks that need more than one field, each error with the path of the field to change.
 
 use super::json::{LimitJson, ModeJson, OnMissingKeyJson, OverrideJson, PolicyJson, default_lease};
-use super::{Cost, Limit, LocalTable, Mode, OnMissingKey, Override, Overrides, Rate, RateLimit};
+use super::{
+    Cost, Limit, LocalTable, Mode, OnError, OnMissingKey, Override, Overrides, Rate, RateLimit,
+};
 use crate::policy::PolicyError;
 use crate::selector::{ClientIp, Key};
 
 pub(super) fn policy(json: PolicyJson) -> Result<RateLimit, PolicyError> {
-    let redis = match json.redis {
-        None => None,
-        Some(redis) => Some(redis.compile().map_err(at("redis"))?),
+    let (redis, on_redis_error) = match json.redis {
+        // Never asked for: no limit needs Redis.
+        None => (None, OnError::Deny),
+        Some(redis) => {
+            let (redis, on_error) = redis.compile_both().map_err(at("redis"))?;
+            (Some(redis), on_error)
+        }
     };
     let mut limits: Vec<Limit> = Vec::with_capacity(json.limits.len());
     for (index, limit) in json.limits.into_iter().enumerate() {
@@ -37,6 +43,7 @@ pub(super) fn policy(json: PolicyJson) -> Result<RateLimit, PolicyError> {
         retry_after_jitter: json.retry_after_jitter.0,
         client_ip: json.client_ip,
         redis,
+        on_redis_error,
         local: LocalTable::with_entries(json.local.entries.get(), json.local.on_overflow),
     })
 }

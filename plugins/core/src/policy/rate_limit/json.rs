@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::rate::{CostJson, RateText};
-use super::redis_json::RedisJson;
+use super::redis::RedisJson;
 use super::response::ResponseJson;
 use crate::policy::value::{Int, Short, Span, Text, True, non_empty, text_value};
 use crate::selector::{ClientIp, Key, Matcher};

@@ -6,7 +6,6 @@ mod compile;
 pub mod json;
 mod rate;
 mod redis;
-mod redis_json;
 mod response;
 
 use std::collections::HashMap;
@@ -14,10 +13,11 @@ use std::hash::BuildHasherDefault;
 use std::time::Duration;
 
 use crate::policy::PolicyError;
+use crate::policy::redis::Redis;
 use crate::selector::{ClientIp, Key, Matcher};
 
 pub use json::{HeaderStyle, Overflow};
-pub use redis::{Batch, Breaker, OnError, Redis, Secret, Transport};
+pub use redis::OnError;
 pub use response::Response;
 
 /// A checked policy.
@@ -31,6 +31,8 @@ pub struct RateLimit {
     pub client_ip: ClientIp,
     /// Present if any limit is not [`Mode::Local`].
     pub redis: Option<Redis>,
+    /// What limits do while Redis does not answer.
+    pub on_redis_error: OnError,
     pub local: LocalTable,
 }
 

@@ -1,70 +1,10 @@
-//! The Redis behind limits that several gateways share.
-
-use std::fmt;
-use std::time::Duration;
+//! The `redis` of a rate-limit policy: it also says what limits do without Redis.
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 
-/// Where Redis is and how to get along with it.
-#[derive(Debug, Clone)]
-pub struct Redis {
-    /// The gateway's cluster that leads to Redis.
-    pub cluster_name: String,
-    pub transport: Transport,
-    /// 1 ms to 60 s.
-    pub timeout: Duration,
-    /// Stands before every key.
-    pub key_prefix: String,
-    /// 0 if `hash_slots`.
-    pub database: u32,
-    /// Only with `password`.
-    pub username: Option<Secret>,
-    pub password: Option<Secret>,
-    /// The keys are spread over the hash slots of a Redis Cluster: those of one script must share a tag.
-    pub hash_slots: bool,
-    pub breaker: Breaker,
-    pub on_error: OnError,
-    pub batch: Batch,
-}
-
-/// How the filter talks to Redis's cluster.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
-#[serde(rename_all = "snake_case")]
-pub enum Transport {
-    /// A POST for each batch.
-    #[default]
-    Callout,
-    /// One gRPC stream for each worker, which stays open: far less work for the gateway. Its listener needs the filter
-    /// `resp-bridge`.
-    Stream,
-}
-
-/// A credential, or the name of the environment variable that holds it.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Secret {
-    Inline(String),
-    Env(String),
-}
-
-/// Credentials must not end up in a log.
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Inline(_) => f.write_str("Inline(..)"),
-            Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
-        }
-    }
-}
-
-/// When to leave a failing Redis alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Breaker {
-    /// So many failures in a row open it.
-    pub failures: u32,
-    /// It stays open so long.
-    pub open_for: Duration,
-}
+use crate::policy::redis::Redis;
+use crate::policy::redis::json::redis_object;
 
 /// What a limit does while Redis does not answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,11 +17,99 @@ pub enum OnError {
     Deny,
 }
 
-/// How commands are gathered into one callout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Batch {
-    pub max_commands: usize,
-    pub max_bytes: usize,
-    /// Callouts under way at once, for each worker.
-    pub in_flight: usize,
+redis_object! {
+    pub(super) struct RedisJson {
+        /// What limits do while Redis does not answer. By default each gateway enforces the whole rate by itself:
+        /// clients notice nothing, and n gateways admit at most n times the rate.
+        #[serde(default)]
+        on_error: OnErrorJson,
+    }
+}
+
+impl RedisJson {
+    /// # Errors
+    /// The field at fault, and what is wrong.
+    pub(super) fn compile_both(mut self) -> Result<(Redis, OnError), (&'static str, String)> {
+        let on_error = match std::mem::take(&mut self.on_error) {
+            OnErrorJson::Local(LocalJson { fraction }) => OnError::Local {
+                fraction: fraction.0,
+            },
+            OnErrorJson::Allow => OnError::Allow,
+            OnErrorJson::Deny => OnError::Deny,
+        };
+        Ok((self.compile()?, on_error))
+    }
+}
+
+/// What limits do while Redis does not answer.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(feature = "schema", schemars(rename = "OnError"))]
+#[serde(
+    rename_all = "snake_case",
+    expecting = "`allow`, `deny` or {\"local\": {\"fraction\": 0.5}}"
+)]
+pub(super) enum OnErrorJson {
+    /// Each gateway process enforces a part of the rate by itself.
+    Local(LocalJson),
+    /// Everything passes.
+    Allow,
+    /// Everything is refused.
+    Deny,
+}
+
+impl Default for OnErrorJson {
+    fn default() -> Self {
+        Self::Local(LocalJson::default())
+    }
+}
+
+/// Which part of the rate.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(feature = "schema", schemars(rename = "LocalShare"))]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "an object such as {\"fraction\": 0.5}"
+)]
+pub(super) struct LocalJson {
+    /// More than 0, at most 1. With n gateways, 1/n keeps the whole to the rate.
+    fraction: Fraction,
+}
+
+#[derive(Debug)]
+#[cfg_attr(feature = "schema", derive(serde::Serialize))]
+pub(super) struct Fraction(f64);
+
+impl Default for Fraction {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fraction {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fraction = f64::deserialize(deserializer)?;
+        // The smallest part that is told from none: a millionth.
+        if (0.000_001..=1.0).contains(&fraction) {
+            return Ok(Self(fraction));
+        }
+        Err(D::Error::custom(format_args!(
+            "found {fraction}, expected a number from 0.000001 to 1"
+        )))
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Fraction {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Fraction".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "number", "minimum": 0.000_001, "maximum": 1 })
+    }
 }

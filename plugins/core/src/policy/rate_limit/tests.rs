@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::headers::Headers;
 use crate::policy::examples;
+use crate::policy::redis::{Batch, Breaker, Secret};
 use crate::selector::Request;
 
 mod refusals;
@@ -78,6 +79,7 @@ fn the_minimal_example_takes_every_default() {
 #[test]
 fn the_redis_example_takes_the_other_defaults() {
     let policy = RateLimit::load(examples::ALL[1].1.as_bytes()).unwrap();
+    assert_eq!(policy.on_redis_error, OnError::Local { fraction: 0.5 });
     let redis = policy.redis.unwrap();
     assert_eq!(redis.cluster_name, "redis");
     assert_eq!(redis.key_prefix, "sluice");
@@ -90,7 +92,6 @@ fn the_redis_example_takes_the_other_defaults() {
         open_for: Duration::from_secs(5),
     };
     assert_eq!(redis.breaker, breaker);
-    assert_eq!(redis.on_error, OnError::Local { fraction: 0.5 });
     let batch = Batch {
         max_commands: 128,
         max_bytes: 65_536,

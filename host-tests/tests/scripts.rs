@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lua::{Clocked, Random};
 use sluice_core::gcra::{PS_PER_US, Ps, Quota, Verdict};
-use sluice_core::rate_limit::scripts::{Take, Taken};
+use sluice_core::rate_limit::scripts::{Refund, Take, Taken};
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,6 +47,7 @@ fn expected(item: &Take, tat: Option<Ps>, now: Ps) -> (Taken, Option<Ps>) {
         let taken = Taken {
             granted: 0,
             backlog: (base - now) / PS_PER_US * PS_PER_US,
+            tat: base / PS_PER_US * PS_PER_US,
             retry: Some(retry.div_ceil(PS_PER_US) * PS_PER_US),
         };
         return (taken, None);
@@ -64,6 +65,7 @@ fn expected(item: &Take, tat: Option<Ps>, now: Ps) -> (Taken, Option<Ps>) {
     let taken = Taken {
         granted: grant,
         backlog: decision.backlog / PS_PER_US * PS_PER_US,
+        tat: new / PS_PER_US * PS_PER_US,
         retry: None,
     };
     (taken, (grant > 0).then_some(new))
@@ -89,6 +91,7 @@ fn take_and_compare(redis: &mut Clocked, items: &[Take], now: Ps) {
             let base = tat.unwrap_or(0).clamp(now, now + item.quota.tolerance());
             taken.granted = 0;
             taken.backlog = (base - now) / PS_PER_US * PS_PER_US;
+            taken.tat = base / PS_PER_US * PS_PER_US;
         }
         assert_eq!(got, taken, "{context}");
         let written = new.filter(|_| all);
@@ -109,15 +112,22 @@ fn take_and_compare(redis: &mut Clocked, items: &[Take], now: Ps) {
     }
 }
 
-fn refund_and_compare(redis: &mut Clocked, item: &(Vec<u8>, Quota, u64), now: Ps) {
-    let (key, quota, cost) = item;
-    let before = redis.record(key);
+fn refund_and_compare(redis: &mut Clocked, item: &Refund, now: Ps) {
+    let before = redis.record(&item.key);
     let left = before
-        .map(|tat| quota.refund(tat, *cost))
+        .map(|tat| item.quota.refund(tat, item.tat, now, item.cost))
         .filter(|tat| tat / PS_PER_US > now / PS_PER_US);
     let returned = redis.refund(std::slice::from_ref(item), now);
+    if item.tat <= now {
+        assert_eq!(returned, 0, "time has given it back");
+        return assert_eq!(redis.record(&item.key), before);
+    }
     assert_eq!(returned, i64::from(before.is_some()));
-    assert_eq!(redis.record(key), left, "{item:?} at {now} on {before:?}");
+    assert_eq!(
+        redis.record(&item.key),
+        left,
+        "{item:?} at {now} on {before:?}"
+    );
 }
 
 fn a_number(random: &mut Random, burst: u64) -> u64 {
@@ -179,7 +189,16 @@ fn the_scripts_agree_with_the_arithmetic_to_the_picosecond() {
             if random.below(4) == 0 {
                 let item = &items[0];
                 let cost = a_number(&mut random, item.quota.burst());
-                refund_and_compare(&mut redis, &(item.key.clone(), item.quota, cost), now);
+                let record = redis.record(&item.key).unwrap_or(now);
+                let refund = Refund {
+                    key: item.key.clone(),
+                    quota: item.quota,
+                    cost,
+                    // What the last taking led to, or one before it.
+                    tat: (record - item.quota.interval() * Ps::from(random.below(3))) / PS_PER_US
+                        * PS_PER_US,
+                };
+                refund_and_compare(&mut redis, &refund, now);
             }
             if random.below(40) == 0 {
                 now -= a_pause(&mut random, &quotas[first]).min(3_600_000_000 * PS_PER_US);
@@ -251,10 +270,13 @@ fn what_is_no_record_is_an_error_and_stays_as_it_is() {
         let error = redis.take(&one(quota(3, SECOND, 3), 1), now).unwrap_err();
         assert!(error.starts_with("SLUICE k "), "{junk}: {error}");
         assert_eq!(redis.get(b"k").as_deref(), Some(junk));
-        assert_eq!(
-            redis.refund(&[(b"k".to_vec(), quota(3, SECOND, 3), 1)], now),
-            0
-        );
+        let refund = Refund {
+            key: b"k".to_vec(),
+            quota: quota(3, SECOND, 3),
+            cost: 1,
+            tat: now + 1_000 * PS_PER_US,
+        };
+        assert_eq!(redis.refund(&[refund], now), 0);
         assert_eq!(redis.get(b"k").as_deref(), Some(junk));
     }
     redis.make_list(b"k");

@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use host_tests::redis::Redis;
-use sluice_core::gcra::{PS_PER_US, Ps, Quota};
-use sluice_core::rate_limit::scripts::{self, Take, Taken};
+use sluice_core::gcra::{PS_PER_US, Ps};
+use sluice_core::rate_limit::scripts::{self, Refund, Take, Taken};
 use sluice_core::redis::command::{Command, Script};
 use sluice_core::redis::resp::{self, DecodeError, Reply};
 
@@ -117,7 +117,7 @@ impl Clocked {
     }
 
     /// Runs the script that gives back; how many records it found.
-    pub fn refund(&mut self, items: &[(Vec<u8>, Quota, u64)], now: Ps) -> i64 {
+    pub fn refund(&mut self, items: &[Refund], now: Ps) -> i64 {
         let mut command = scripts::refund(items);
         Self::at(&mut command, now);
         let mut bytes = Vec::new();
@@ -188,7 +188,7 @@ fn taken(reply: &Reply<'_>, count: usize) -> Result<Vec<Taken>, String> {
     if let Reply::Error(text) = reply {
         return Err(String::from_utf8_lossy(text).into_owned());
     }
-    Ok(scripts::taken(reply, count).expect("three integers for each record"))
+    Ok(scripts::taken(reply, count).expect("the clock, and three integers for each record"))
 }
 
 fn integer(reply: Reply<'_>) -> i64 {

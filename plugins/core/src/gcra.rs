@@ -182,10 +182,16 @@ impl Quota {
         }
     }
 
-    /// The TAT after giving back `cost` tokens that were charged but not used.
+    /// The TAT after giving back `cost` tokens that were charged but not used: `charged` is the TAT that charging them
+    /// led to, `tat` what it is `now`.
+    ///
+    /// Only what time has not given back already is given back. Each request owns `cost` intervals of the time line,
+    /// none before the request itself: that alone keeps a window's count under its bound. Those behind the one that is
+    /// given back move up into its place, which may not begin in the past.
     #[must_use]
-    pub fn refund(&self, tat: Ps, cost: u64) -> Ps {
-        tat.saturating_sub(self.interval * Ps::from(cost))
+    pub fn refund(&self, tat: Ps, charged: Ps, now: Ps, cost: u64) -> Ps {
+        let ahead = charged.saturating_sub(now);
+        tat.saturating_sub(ahead.min(self.interval * Ps::from(cost)))
     }
 
     /// How many tokens are left when the backlog is `backlog`.

@@ -286,7 +286,49 @@ proptest! {
     fn what_is_refunded_can_be_taken_again(quota in any_quota(), cost in 1u64..1_000) {
         let now = 1_700_000_000 * S;
         if let Verdict::Allow { tat } = quota.decide(None, now, cost).verdict {
-            prop_assert_eq!(quota.refund(tat, cost), now);
+            prop_assert_eq!(quota.refund(tat, tat, now, cost), now);
+        }
+    }
+
+    #[test]
+    fn refunds_never_make_room_for_more_than_the_window_law(
+        burst in 1u64..6,
+        steps in prop::collection::vec((0u64..1_500, prop::option::of(0u64..1_500)), 1..60),
+    ) {
+        let quota = Quota::new(1, Duration::from_secs(1), burst).unwrap();
+        let millisecond = S / 1_000;
+        let mut events: Vec<(Ps, bool, usize)> = Vec::new();
+        let mut at = 1_700_000_000 * S;
+        for (index, (pause, back)) in steps.iter().enumerate() {
+            at += Ps::from(*pause) * millisecond;
+            events.push((at, false, index));
+            if let Some(later) = back {
+                events.push((at + Ps::from(*later) * millisecond, true, index));
+            }
+        }
+        events.sort();
+        let mut tat = None;
+        let mut charged = vec![None; steps.len()];
+        let mut kept = Vec::new();
+        for (now, is_refund, index) in events {
+            if is_refund {
+                if let (Some(old), Some(charged)) = (tat, charged[index]) {
+                    tat = Some(quota.refund(old, charged, now, 1));
+                }
+            } else if let Verdict::Allow { tat: new } = quota.decide(tat, now, 1).verdict {
+                tat = Some(new);
+                charged[index] = Some(new);
+                if steps[index].1.is_none() {
+                    kept.push(now);
+                }
+            }
+        }
+        for (first, start) in kept.iter().enumerate() {
+            for (last, end) in kept.iter().enumerate().skip(first) {
+                let admitted = (last - first + 1) as Ps;
+                let most = Ps::from(burst) + (end - start) / quota.interval();
+                prop_assert!(admitted <= most, "{admitted} from {start} to {end}");
+            }
         }
     }
 

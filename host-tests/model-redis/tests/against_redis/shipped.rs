@@ -11,12 +11,15 @@ const SOURCES: [&str; 2] = [
     include_str!("../../../../plugins/core/src/rate_limit/refund.lua"),
 ];
 
+/// Beyond any clock, so that records last while the test does. In microseconds.
+const FROZEN: u64 = 9_000_000_000_123_456;
+
 /// The script with a clock that stands still, so that not a microsecond may differ.
 fn frozen(index: usize) -> String {
     let source = SOURCES[index];
     assert!(source.contains("redis.call('TIME')"));
-    // Beyond any clock, so that records last while the test does.
-    source.replace("redis.call('TIME')", "{'9000000000','123456'}")
+    let clock = format!("{{'{}','{}'}}", FROZEN / 1_000_000, FROZEN % 1_000_000);
+    source.replace("redis.call('TIME')", &clock)
 }
 
 fn eval(pair: &mut Pair, script: &str, keys: &[String], values: &[u64], slack: Option<i64>) {
@@ -53,8 +56,11 @@ fn run(pair: &mut Pair, step: &Step, scripts: &[String; 2], slack: Option<i64>) 
     let keys = step.records.iter().map(|(key, _)| format!("{{s}}:{key}"));
     let keys: Vec<String> = keys.collect();
     let values = step.records.iter().flat_map(|(_, values)| {
-        let count = if step.refund { 2 } else { 7 };
-        values[..count].to_vec()
+        match step.refund {
+            // What was charged, and the arrival time that it led to: some time after the frozen clock.
+            true => vec![values[0], values[1], FROZEN + values[2]],
+            false => values.to_vec(),
+        }
     });
     let values: Vec<u64> = values.collect();
     eval(

@@ -260,7 +260,8 @@ impl<S: SharedData + Clone> Limiter<S> {
             part.state = if part.shadow {
                 self.tables.peek(hash, quota, cost, now)
             } else {
-                self.tables.charge(hash, quota, cost, now, Charged::Local)
+                let charged = |tat| Charged::Local { tat };
+                self.tables.charge(hash, quota, cost, now, charged)
             };
         } else if let Some(terms) = self.terms(part) {
             part.state = match self.tables.spend(hash, &terms, cost, now) {

@@ -56,15 +56,16 @@ impl ModelRedis {
         let names = &parts[3..3 + keys];
         let arguments: Vec<u64> = parts[3 + keys..].iter().map(|text| number(text)).collect();
         let scripts = scripts::all();
-        let is_refund = arguments.len() == keys * 2;
-        assert_eq!(arguments.len(), if is_refund { keys * 2 } else { keys * 7 });
+        let is_refund = arguments.len() == keys * 3;
+        assert_eq!(arguments.len(), if is_refund { keys * 3 } else { keys * 7 });
         if parts[0] == b"EVALSHA" {
             assert_eq!(parts[1], scripts[usize::from(is_refund)].sha1().as_bytes());
         }
         if is_refund {
             self.refunds += 1;
-            for (name, charge) in names.iter().zip(arguments.chunks(2)) {
-                let back = Ps::from(charge[0]) * PS_PER_US + Ps::from(charge[1]);
+            for (name, charge) in names.iter().zip(arguments.chunks(3)) {
+                let ahead = (Ps::from(charge[2]) * PS_PER_US).saturating_sub(now);
+                let back = ahead.min(Ps::from(charge[0]) * PS_PER_US + Ps::from(charge[1]));
                 if let Some(tat) = self.records.get_mut(*name) {
                     *tat = tat.saturating_sub(back);
                 }
@@ -100,7 +101,8 @@ impl ModelRedis {
             let grant = if retry > 0 { 0 } else { grant };
             outcomes.push((name.to_vec(), base, grant, grant * interval, retry));
         }
-        let _ = write!(out, "*{}\r\n", outcomes.len() * 3);
+        let _ = write!(out, "*{}\r\n", 1 + outcomes.len() * 3);
+        let _ = write!(out, ":{}\r\n", now / PS_PER_US);
         for (name, base, grant, charge, retry) in outcomes {
             let charged = all && grant > 0;
             let tat = if charged { base + charge } else { base };

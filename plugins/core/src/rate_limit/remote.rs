@@ -4,9 +4,9 @@ use super::check::Reason;
 use super::draws::Draw;
 use super::lease::{self, Lease};
 use super::limiter::{Limiter, Tag};
-use super::scripts::{self, Take, Taken};
+use super::scripts::{self, Refund, Take, Taken};
 use super::ticket::{Charged, Part, State, Ticket};
-use crate::gcra::{Ps, Quota};
+use crate::gcra::Ps;
 use crate::redis::pipe::Batch;
 use crate::redis::resp::Reply;
 use crate::redis::trouble::Trouble;
@@ -181,10 +181,10 @@ impl<S: SharedData + Clone> Limiter<S> {
         Ok(())
     }
 
-    pub(super) fn refund_in_redis(&mut self, items: Vec<(Vec<u8>, Quota, u64)>, now: Ps) {
+    pub(super) fn refund_in_redis(&mut self, items: Vec<Refund>, now: Ps) {
         // One call each: the records may live on different nodes.
-        for (key, quota, cost) in items {
-            let command = scripts::refund(&[(key, quota, cost)]);
+        for item in items {
+            let command = scripts::refund(&[item]);
             let deadline = now + self.redis.timeout;
             if let Err(trouble) = self.pipe.push(command, Tag::Refund, deadline, now) {
                 self.counts.trouble(trouble);
@@ -224,7 +224,7 @@ impl<S: SharedData + Clone> Limiter<S> {
             };
         }
         let charged = if taken.granted > 0 {
-            Charged::Redis
+            Charged::Redis { tat: taken.tat }
         } else {
             Charged::Nothing
         };

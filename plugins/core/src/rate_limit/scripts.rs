@@ -75,15 +75,26 @@ pub fn take(items: &[Take]) -> Command {
     command
 }
 
-/// Gives back `cost` tokens to each record.
+/// Tokens that were taken from one record and are not used.
+#[derive(Debug, Clone)]
+pub struct Refund {
+    pub key: Vec<u8>,
+    pub quota: Quota,
+    pub cost: u64,
+    /// What taking them led to, [`Taken::tat`].
+    pub tat: Ps,
+}
+
+/// Gives tokens back to each record.
 #[must_use]
-pub fn refund(items: &[(Vec<u8>, Quota, u64)]) -> Command {
+pub fn refund(items: &[Refund]) -> Command {
     let mut command = Command::new(REFUND, items.len());
-    for (key, _, _) in items {
-        command.bytes(key);
+    for item in items {
+        command.bytes(&item.key);
     }
-    for (_, quota, cost) in items {
-        time_argument(&mut command, quota.interval() * Ps::from(*cost));
+    for item in items {
+        time_argument(&mut command, item.quota.interval() * Ps::from(item.cost));
+        command.number(u64::try_from(item.tat / PS_PER_US).unwrap_or(0));
     }
     command
 }
@@ -101,6 +112,8 @@ pub struct Taken {
     pub granted: u64,
     /// Until the bucket is full again.
     pub backlog: Ps,
+    /// The instant at which it will be, in whole microseconds of Redis's clock.
+    pub tat: Ps,
     /// Set when this record denies: until what was needed is there.
     pub retry: Option<Ps>,
 }
@@ -113,7 +126,7 @@ pub fn taken(reply: &Reply<'_>, count: usize) -> Result<Vec<Taken>, Trouble> {
     let Reply::Array(numbers) = reply else {
         return Err(Trouble::Malformed);
     };
-    if numbers.len() != count * 3 {
+    if numbers.len() != 1 + count * 3 {
         return Err(Trouble::Malformed);
     }
     let mut numbers = numbers.iter().map(|number| match number {
@@ -121,12 +134,14 @@ pub fn taken(reply: &Reply<'_>, count: usize) -> Result<Vec<Taken>, Trouble> {
         _ => Err(Trouble::Malformed),
     });
     let mut next = move || numbers.next().unwrap_or(Err(Trouble::Malformed));
+    let now = next()?;
     (0..count)
         .map(|_| {
             let (granted, backlog, retry) = (next()?, next()?, next()?);
             Ok(Taken {
                 granted,
                 backlog: Ps::from(backlog) * PS_PER_US,
+                tat: (Ps::from(now) + Ps::from(backlog)) * PS_PER_US,
                 retry: (retry > 0).then_some(Ps::from(retry) * PS_PER_US),
             })
         })
@@ -174,16 +189,18 @@ mod tests {
         let reply =
             |numbers: &[i64]| Reply::Array(numbers.iter().map(|n| Reply::Integer(*n)).collect());
         assert_eq!(
-            taken(&reply(&[0, 5, 7]), 1),
+            taken(&reply(&[100, 0, 5, 7]), 1),
             Ok(vec![Taken {
                 granted: 0,
                 backlog: 5 * PS_PER_US,
+                tat: 105 * PS_PER_US,
                 retry: Some(7 * PS_PER_US)
             }])
         );
         for bad in [
-            reply(&[1, 2]),
-            reply(&[1, 2, -1]),
+            reply(&[1, 2, 3]),
+            reply(&[9, 1, 2, -1]),
+            reply(&[-9, 1, 2, 3]),
             Reply::Simple(b"OK"),
             Reply::Nil,
         ] {

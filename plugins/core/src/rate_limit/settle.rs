@@ -2,6 +2,7 @@
 
 use super::check::{Allowance, Reason, Verdict};
 use super::limiter::Limiter;
+use super::scripts::Refund;
 use super::settings::OnError;
 use super::ticket::{Charged, Part, State, Ticket};
 use crate::gcra::Ps;
@@ -24,7 +25,7 @@ impl<S: SharedData + Clone> Limiter<S> {
                 allowance.quota.share(millionths),
                 part.check.cost,
                 now,
-                Charged::Fallback,
+                |tat| Charged::Fallback { tat },
             ),
             (OnError::Deny, _) if !part.shadow => State::Denied {
                 reason: Reason::Unavailable,
@@ -47,13 +48,11 @@ impl<S: SharedData + Clone> Limiter<S> {
                 && let Some(allowance) = part.allowance()
             {
                 let check = &part.check;
-                part.state = self.tables.charge(
-                    check.hash,
-                    allowance.quota,
-                    check.cost,
-                    now,
-                    Charged::Local,
-                );
+                part.state =
+                    self.tables
+                        .charge(check.hash, allowance.quota, check.cost, now, |tat| {
+                            Charged::Local { tat }
+                        });
             }
             self.count(part, denied);
         }
@@ -83,16 +82,17 @@ impl<S: SharedData + Clone> Limiter<S> {
             let (hash, cost) = (part.check.hash, part.check.cost);
             let returned = match charged {
                 Charged::Nothing => continue,
-                Charged::Local => {
-                    self.tables.refund(hash, quota, cost, now);
+                Charged::Local { tat } => {
+                    self.tables.refund(hash, quota, tat, cost, now);
                     quota.interval() * Ps::from(cost)
                 }
-                Charged::Fallback => {
+                Charged::Fallback { tat } => {
                     let OnError::Local { millionths } = self.redis.on_error else {
                         continue;
                     };
                     let share = quota.share(millionths);
-                    self.tables.refund(fallback_hash(hash), share, cost, now);
+                    self.tables
+                        .refund(fallback_hash(hash), share, tat, cost, now);
                     share.interval() * Ps::from(cost)
                 }
                 Charged::Lease { ends } => {
@@ -101,8 +101,13 @@ impl<S: SharedData + Clone> Limiter<S> {
                     }
                     quota.interval() * Ps::from(cost)
                 }
-                Charged::Redis => {
-                    in_redis.push((self.key(part), quota, cost));
+                Charged::Redis { tat } => {
+                    in_redis.push(Refund {
+                        key: self.key(part),
+                        quota,
+                        cost,
+                        tat,
+                    });
                     quota.interval() * Ps::from(cost)
                 }
             };

@@ -3,14 +3,15 @@
 -- KEYS: the records. ARGV, six for each: emission interval (microseconds, picoseconds), burst tolerance
 -- (microseconds, picoseconds), tokens needed, tokens wanted (at least those needed); a seventh says whether the limit
 -- is a shadow (1), which neither denies nor, if it would deny, is charged.
--- Returns three integers for each: tokens granted, backlog in microseconds, retry in microseconds (above 0: denied).
+-- Returns the clock in microseconds, then three integers for each: tokens granted, backlog in microseconds, retry in
+-- microseconds (above 0: denied).
 --
 -- A record is "<microseconds>.<picoseconds, six digits>", the theoretical arrival time. The two halves are separate
 -- integers throughout: together they have more digits than a Lua number keeps.
 local floor, MEGA = math.floor, 1000000
 local time = redis.call('TIME')
 local now = time[1] * MEGA + time[2]
-local argv, reply, writes, all = ARGV, {}, {}, true
+local argv, reply, writes, all = ARGV, { now }, {}, true
 
 for i = 1, #KEYS do
   local a = i * 7 - 6
@@ -64,7 +65,7 @@ for i = 1, #KEYS do
     if nr >= MEGA then nq, nr = nq + 1, nr - MEGA end
     writes[#writes + 1] = { i, nq, nr, grant }
   end
-  reply[i * 3 - 2], reply[i * 3 - 1], reply[i * 3] = 0, bq - now, retry
+  reply[i * 3 - 1], reply[i * 3], reply[i * 3 + 1] = 0, bq - now, retry
 end
 
 if all then
@@ -72,7 +73,7 @@ if all then
     local i, nq, nr = w[1], w[2], w[3]
     local ahead = nq - now
     redis.call('SET', KEYS[i], string.format('%.0f.%06.0f', nq, nr), 'PX', string.format('%.0f', floor(ahead / 1000) + 1))
-    reply[i * 3 - 2], reply[i * 3 - 1] = w[4], ahead
+    reply[i * 3 - 1], reply[i * 3] = w[4], ahead
   end
 end
 return reply

@@ -7,14 +7,22 @@ use crate::gcra::Ps;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Charged {
     Nothing,
-    Local,
+    /// In the local table, which led to this TAT.
+    Local {
+        tat: Ps,
+    },
     /// In the local table, by the share that a gateway enforces while Redis is in trouble.
-    Fallback,
+    Fallback {
+        tat: Ps,
+    },
     /// From the lease that ends then.
     Lease {
         ends: u64,
     },
-    Redis,
+    /// In Redis; the TAT is by its clock.
+    Redis {
+        tat: Ps,
+    },
 }
 
 /// How far one limit has come.

@@ -21,13 +21,12 @@
 mod baton;
 mod callout;
 mod core;
-mod decode;
 mod draws;
-mod encode;
 mod event;
 mod exchange;
 mod faults;
 mod gateway;
+mod iterate;
 mod origin;
 mod plan;
 mod redis;

@@ -6,12 +6,41 @@ use crate::event::{Event, Piece, Task, UpstreamFailure};
 use crate::exchange::{OriginReply, OriginRequest, OriginTrouble};
 use crate::stream::{Reply, Stream};
 use crate::worker::Worker;
-use sluice_embed::{Attributes, Map};
+use sluice_embed::{Attributes, Map, Side};
 use std::time::Duration;
 
 impl Worker {
+    /// What is behind the filter: the origin for a request, the client for a response.
+    pub fn pass_headers(&mut self, core: &Core, x: usize, way: Side, end: bool) {
+        match way {
+            Side::Request => self.pass_request_headers(core, x, end),
+            Side::Response => self.pass_response_headers(core, x, end),
+        }
+    }
+
+    pub fn pass_data(&mut self, core: &Core, x: usize, way: Side, piece: Vec<u8>, end: bool) {
+        match way {
+            Side::Request if piece.is_empty() && !end => {}
+            Side::Request => self.pass_request_piece(core, x, Piece::Body(piece, end)),
+            Side::Response => self.pass_response_data(core, x, &piece, end),
+        }
+    }
+
+    pub fn pass_trailers(&mut self, core: &Core, x: usize, way: Side) {
+        match way {
+            Side::Request => {
+                let trailers = self.map(x, Map::RequestTrailers);
+                self.pass_request_piece(core, x, Piece::Trailers(trailers));
+            }
+            Side::Response => {
+                core.answer_trailers(x, self.map(x, Map::ResponseTrailers));
+                self.finish(core, x);
+            }
+        }
+    }
+
     /// The request's head goes on to the origin.
-    pub fn pass_request_headers(&mut self, core: &Core, x: usize, end: bool) {
+    fn pass_request_headers(&mut self, core: &Core, x: usize, end: bool) {
         let headers = self.map(x, Map::RequestHeaders);
         let Some(stream) = self.streams.get_mut(&x) else {
             return;
@@ -51,17 +80,6 @@ impl Worker {
         }
     }
 
-    pub fn pass_request_data(&mut self, core: &Core, x: usize, piece: Vec<u8>, end: bool) {
-        if !piece.is_empty() || end {
-            self.pass_request_piece(core, x, Piece::Body(piece, end));
-        }
-    }
-
-    pub fn pass_request_trailers(&mut self, core: &Core, x: usize) {
-        let trailers = self.map(x, Map::RequestTrailers);
-        self.pass_request_piece(core, x, Piece::Trailers(trailers));
-    }
-
     /// Sends a piece after those that are on their way.
     fn pass_request_piece(&mut self, core: &Core, x: usize, piece: Piece) {
         let open = self
@@ -80,7 +98,7 @@ impl Worker {
     }
 
     /// The answer's head goes to the client.
-    pub fn pass_response_headers(&mut self, core: &Core, x: usize, end: bool) {
+    fn pass_response_headers(&mut self, core: &Core, x: usize, end: bool) {
         let headers = self.map(x, Map::ResponseHeaders);
         let Some(stream) = self.streams.get_mut(&x) else {
             return;
@@ -92,16 +110,11 @@ impl Worker {
         }
     }
 
-    pub fn pass_response_data(&mut self, core: &Core, x: usize, piece: Vec<u8>, end: bool) {
-        core.answer_data(x, &piece);
+    fn pass_response_data(&mut self, core: &Core, x: usize, piece: &[u8], end: bool) {
+        core.answer_data(x, piece);
         if end {
             self.finish(core, x);
         }
-    }
-
-    pub fn pass_response_trailers(&mut self, core: &Core, x: usize) {
-        core.answer_trailers(x, self.map(x, Map::ResponseTrailers));
-        self.finish(core, x);
     }
 
     /// A part of the origin's response has come.
@@ -120,13 +133,13 @@ impl Worker {
             Piece::Headers(headers, end) => {
                 stream.upstream_responded = true;
                 stream.details = "via_upstream".into();
-                self.encode_headers(core, x, headers, end);
+                self.headers_come(core, x, Side::Response, headers, end);
             }
-            Piece::Body(piece, end) => self.encode_data(core, x, piece, end, false),
+            Piece::Body(piece, end) => self.data_comes(core, x, Side::Response, piece, end, false),
             Piece::Trailers(trailers) => {
                 stream.response_trailers = trailers;
                 stream.response.trailers = true;
-                self.encode_trailers(core, x);
+                self.trailers_come(core, x, Side::Response);
             }
         }
     }

@@ -4,6 +4,7 @@ use crate::core::Core;
 use crate::exchange::Ended;
 use crate::stream::Reply;
 use crate::worker::Worker;
+use sluice_embed::Side;
 
 /// Envoy's bits of `response.flags` for streams that the client, or nobody, ended.
 pub(crate) const DOWNSTREAM_TERMINATION: i64 = 0x4000;
@@ -53,9 +54,9 @@ impl Worker {
     fn send_reply(&mut self, core: &Core, x: usize, reply: Reply) {
         let (headers, body) = self.message(x, reply);
         let end = body.is_empty();
-        self.encode_headers(core, x, headers, end);
+        self.headers_come(core, x, Side::Response, headers, end);
         if !end {
-            self.encode_data(core, x, body, true, false);
+            self.data_comes(core, x, Side::Response, body, true, false);
         }
     }
 

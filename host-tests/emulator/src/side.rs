@@ -29,8 +29,6 @@ pub(crate) struct Side {
     pub begun: bool,
     /// The headers have gone on behind the filter.
     pub headers_continued: bool,
-    /// A resumption begins with the filter itself: it has not seen what waits.
-    pub from_current: bool,
     /// The filter has been told of the end.
     pub filter_ended: bool,
     /// The whole message has come.

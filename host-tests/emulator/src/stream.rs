@@ -1,7 +1,7 @@
 //! One request and its response inside a worker.
 
 use crate::side::Side;
-use sluice_embed::{Headers, RootId, StreamId};
+use sluice_embed::{Headers, Map, RootId, StreamId};
 
 pub(crate) struct Stream {
     /// Its context in the VM; none where the VM was dead from the start.
@@ -99,6 +99,24 @@ fn grpc_status(status: u32) -> u32 {
 }
 
 impl Stream {
+    /// One way of it.
+    pub fn side(&mut self, way: sluice_embed::Side) -> &mut Side {
+        match way {
+            sluice_embed::Side::Request => &mut self.request,
+            sluice_embed::Side::Response => &mut self.response,
+        }
+    }
+
+    /// A map as it came.
+    pub fn map(&mut self, map: Map) -> &mut Headers {
+        match map {
+            Map::RequestHeaders => &mut self.request_headers,
+            Map::RequestTrailers => &mut self.request_trailers,
+            Map::ResponseHeaders => &mut self.response_headers,
+            Map::ResponseTrailers => &mut self.response_trailers,
+        }
+    }
+
     pub fn new(context: Option<StreamId>) -> Self {
         Self {
             context,

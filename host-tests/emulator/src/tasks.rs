@@ -5,7 +5,7 @@ use crate::event::{Piece, Task, WorkerId};
 use crate::exchange::Request;
 use crate::stream::{Reply, Stream};
 use crate::worker::Worker;
-use sluice_embed::{Attributes, Headers, Plugin, RootId};
+use sluice_embed::{Attributes, Headers, Plugin, RootId, Side};
 
 impl Worker {
     pub fn perform(&mut self, core: &Core, task: Task) {
@@ -68,17 +68,13 @@ impl Worker {
         match piece {
             Piece::Headers(headers, end) => self.open(core, x, headers, end),
             Piece::Body(piece, end) => {
-                if let Some(stream) = self.streams.get_mut(&x) {
-                    stream.request.complete |= end;
-                    self.decode_data(core, x, piece, end, false);
-                }
+                self.data_comes(core, x, Side::Request, piece, end, false);
             }
             Piece::Trailers(trailers) => {
                 if let Some(stream) = self.streams.get_mut(&x) {
-                    stream.request.complete = true;
                     stream.request.trailers = true;
                     stream.request_trailers = trailers;
-                    self.decode_trailers(core, x);
+                    self.trailers_come(core, x, Side::Request);
                 }
             }
         }
@@ -101,7 +97,7 @@ impl Worker {
         self.touch(core, x);
         let idle_at = self.streams.get(&x).map_or(0, |stream| stream.idle_at);
         core.state().task(idle_at, self.id, Task::Idle(x));
-        self.decode_headers(core, x, headers, end);
+        self.headers_come(core, x, Side::Request, headers, end);
     }
 
     /// Loads a crashed VM again, if it is time.

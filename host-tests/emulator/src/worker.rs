@@ -45,14 +45,14 @@ impl Worker {
         &mut self,
         core: &Core,
         x: usize,
-        what: &str,
+        way: Side,
+        part: &str,
         call: impl FnOnce(&mut Vm, StreamId) -> Result<Outcome, VmError>,
     ) -> Called {
         let Some(stream) = self.streams.get(&x) else {
             return Called::Failed;
         };
-        let in_response = stream.response.calling.is_some();
-        if in_response && stream.failure_replied {
+        if way == Side::Response && stream.failure_replied {
             return Called::Skipped;
         }
         let context = match stream.context {
@@ -63,7 +63,7 @@ impl Worker {
             }
         };
         let mut action = Action::Continue;
-        let survived = self.call(core, &format!("#{x} {what}"), |vm| {
+        let survived = self.call(core, &format!("#{x} {way:?} {part}"), |vm| {
             let outcome = call(vm, context)?;
             action = outcome.action;
             Ok(outcome.effects)
@@ -170,13 +170,13 @@ impl Worker {
             Effect::ResumeRequest(context) => {
                 if let Some(&x) = self.contexts.get(&context) {
                     core.note(format_args!("{} #{x} request resumed", self.id));
-                    self.continue_request(core, x);
+                    self.resume(core, x, Side::Request);
                 }
             }
             Effect::ResumeResponse(context) => {
                 if let Some(&x) = self.contexts.get(&context) {
                     core.note(format_args!("{} #{x} response resumed", self.id));
-                    self.continue_response(core, x);
+                    self.resume(core, x, Side::Response);
                 }
             }
             Effect::CloseStream { stream, .. } => {
@@ -217,20 +217,17 @@ impl Worker {
     }
 
     /// A map as it is now: in the VM, where the filter may have changed it, or as it came.
-    pub fn map(&self, x: usize, map: Map) -> Headers {
-        let Some(stream) = self.streams.get(&x) else {
+    pub fn map(&mut self, x: usize, map: Map) -> Headers {
+        let Some(stream) = self.streams.get_mut(&x) else {
             return Headers::new();
         };
         let in_vm = stream
             .context
             .filter(|_| !stream.lost)
             .and_then(|context| self.vm.headers(context, map));
-        match (in_vm, map) {
-            (Some(headers), _) => headers.clone(),
-            (None, Map::RequestHeaders) => stream.request_headers.clone(),
-            (None, Map::RequestTrailers) => stream.request_trailers.clone(),
-            (None, Map::ResponseHeaders) => stream.response_headers.clone(),
-            (None, Map::ResponseTrailers) => stream.response_trailers.clone(),
+        match in_vm {
+            Some(headers) => headers.clone(),
+            None => stream.map(map).clone(),
         }
     }
 

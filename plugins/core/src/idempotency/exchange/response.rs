@@ -1,0 +1,237 @@
+//! The part of an exchange that the response passes through: whose answer it is, what is kept of it, and how it is stored.
+
+use super::{Act, Context, Exchange, Hold, Settled, State};
+use crate::headers::Headers;
+use crate::idempotency::counts::Event;
+use crate::idempotency::origin::{Origin, Provenance};
+use crate::idempotency::problem::{self, Problem, field};
+use crate::idempotency::settings::{OnCommitError, OnTimeout};
+use crate::idempotency::store::{self, Commit, Kind, Operation};
+use crate::idempotency::stored::{Field, Stored, kept};
+use std::sync::Arc;
+
+/// The head of a response.
+#[derive(Debug, Clone, Copy)]
+pub struct ResponseHead<'a> {
+    pub status: u16,
+    pub headers: &'a Headers,
+    pub provenance: Provenance<'a>,
+    /// No body and no trailers follow.
+    pub end: bool,
+}
+
+impl Exchange {
+    /// The head of the response to the request that was sent.
+    pub fn response_head(&mut self, head: &ResponseHead<'_>, cx: &mut Context<'_>) {
+        match self.state {
+            State::Running => {}
+            // A second head is the gateway's own answer in place of the one that was held, which never ends now.
+            State::Collecting { .. } => {
+                cx.counts.add(Event::LeftUnknown);
+                return self.end();
+            }
+            State::Committing { .. } => {
+                self.holding = false;
+                return;
+            }
+            State::Acquiring | State::Resting { .. } | State::Releasing | State::Done => {
+                return self.end();
+            }
+        }
+        let origin = head.provenance.origin();
+        let is_stored = match origin {
+            Origin::Upstream => true,
+            Origin::TimedOut => cx.route.on_timeout == OnTimeout::Store,
+            Origin::NeverSent | Origin::Gateway => false,
+        };
+        if !is_stored {
+            return self.gateway_answered(origin, cx);
+        }
+        let ranges = &cx.route.statuses;
+        if !ranges
+            .iter()
+            .any(|(from, to)| (*from..=*to).contains(&head.status))
+        {
+            cx.counts.add(Event::NotStored);
+            cx.acts
+                .push(Act::Aside(Operation::Release(Arc::clone(&self.claim))));
+            return self.end();
+        }
+        self.holding = self.hold == Hold::All || (self.hold == Hold::LastPiece && head.end);
+        let event = cx.route.outbox.as_ref().map(|outbox| store::Event {
+            status: head.status,
+            headers: named(head.headers, &outbox.headers),
+            trim: outbox.trim,
+        });
+        let fields = kept(head.headers.iter(), &cx.route.headers);
+        let stored = Stored {
+            status: head.status,
+            fields,
+            body: Vec::new(),
+        };
+        let oversized = is_endless(head.headers)
+            || announced(head.headers)
+                .is_some_and(|length| length > cx.route.max_response_body as u64);
+        if oversized && !head.end {
+            self.commit_status(&stored, event, cx);
+        } else if head.end {
+            self.commit(Kind::Answer, &stored, event, cx);
+        } else {
+            self.state = State::Collecting { stored, event };
+        }
+    }
+
+    fn gateway_answered(&mut self, origin: Origin, cx: &mut Context<'_>) {
+        if origin != Origin::NeverSent {
+            cx.counts.add(Event::LeftUnknown);
+            if self.hold != Hold::Nothing {
+                cx.settle(Settled::Deliver(vec![field(problem::STATUS, b"unknown")]));
+            }
+            return self.end();
+        }
+        cx.counts.add(Event::NotSent);
+        let release = Operation::Release(Arc::clone(&self.claim));
+        if self.hold == Hold::All {
+            // Held until the key is free, or a client that tries again at once would find it taken.
+            self.holding = true;
+            self.renew_at = None;
+            self.state = State::Releasing;
+            self.start(release, cx);
+        } else {
+            cx.acts.push(Act::Aside(release));
+            self.end();
+        }
+    }
+
+    /// A piece of the response's body; each byte comes once.
+    pub fn response_body(&mut self, piece: &[u8], end: bool, cx: &mut Context<'_>) {
+        self.holding |= end && self.hold == Hold::LastPiece && self.is_recording();
+        let State::Collecting { stored, .. } = &mut self.state else {
+            return;
+        };
+        let length = stored.body.len().saturating_add(piece.len());
+        let fits = length <= cx.route.max_response_body && piece.len() <= cx.room;
+        if fits {
+            stored.body.extend_from_slice(piece);
+        }
+        if (end || !fits)
+            && let State::Collecting { stored, event } =
+                std::mem::replace(&mut self.state, State::Done)
+        {
+            if fits {
+                self.commit(Kind::Answer, &stored, event, cx);
+            } else {
+                self.commit_status(&stored, event, cx);
+            }
+        }
+    }
+
+    /// The response ends with trailers. A replay has none, so it would not be the whole answer.
+    pub fn response_trailers(&mut self, cx: &mut Context<'_>) {
+        self.holding |= self.hold == Hold::LastPiece && self.is_recording();
+        if matches!(self.state, State::Collecting { .. })
+            && let State::Collecting { stored, event } =
+                std::mem::replace(&mut self.state, State::Done)
+        {
+            self.commit_status(&stored, event, cx);
+        }
+    }
+
+    fn is_recording(&self) -> bool {
+        matches!(
+            self.state,
+            State::Collecting { .. } | State::Committing { .. }
+        )
+    }
+
+    fn commit_status(
+        &mut self,
+        stored: &Stored,
+        event: Option<store::Event>,
+        cx: &mut Context<'_>,
+    ) {
+        cx.counts.add(Event::Oversized);
+        let status = Stored {
+            status: stored.status,
+            fields: Vec::new(),
+            body: Vec::new(),
+        };
+        self.commit(Kind::Tombstone, &status, event, cx);
+    }
+
+    fn commit(
+        &mut self,
+        kind: Kind,
+        stored: &Stored,
+        event: Option<store::Event>,
+        cx: &mut Context<'_>,
+    ) {
+        let commit = Arc::new(Commit {
+            claim: Arc::clone(&self.claim),
+            fence: self.fence,
+            kind,
+            bytes: stored.seal(),
+            event,
+        });
+        self.start(Operation::Commit(Arc::clone(&commit)), cx);
+        self.renew_at = None;
+        self.state = State::Committing {
+            commit,
+            tries: 1,
+            again: None,
+        };
+    }
+
+    pub(super) fn committed(&mut self, event: Event, cx: &mut Context<'_>) {
+        cx.counts.add(event);
+        if self.holding {
+            cx.settle(Settled::Deliver(Vec::new()));
+        }
+        self.end();
+    }
+
+    pub(super) fn not_recorded(&mut self, cx: &mut Context<'_>) {
+        cx.counts.add(Event::NotRecorded);
+        let deliver = cx.route.on_commit_error == OnCommitError::Deliver || self.unprotected;
+        match self.hold {
+            // `holding` is gone when the client is.
+            Hold::All if self.holding && deliver => {
+                cx.settle(Settled::Deliver(vec![field(
+                    problem::STATUS,
+                    b"unrecorded",
+                )]));
+            }
+            Hold::All if self.holding => return self.refuse(Problem::NotRecorded, cx),
+            Hold::LastPiece if !deliver => cx.settle(Settled::Abort),
+            Hold::LastPiece if self.holding => cx.settle(Settled::Deliver(Vec::new())),
+            Hold::All | Hold::LastPiece | Hold::Nothing => {}
+        }
+        self.end();
+    }
+}
+
+/// Whether the response is one that goes on for as long as the client listens.
+fn is_endless(headers: &Headers) -> bool {
+    headers.all("content-type").any(|value| {
+        let kind = value.split(|byte| *byte == b';').next().unwrap_or_default();
+        kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    })
+}
+
+/// The length that the response announces.
+fn announced(headers: &Headers) -> Option<u64> {
+    std::str::from_utf8(headers.first("content-length")?)
+        .ok()?
+        .parse()
+        .ok()
+}
+
+fn named(headers: &Headers, names: &[String]) -> Vec<Field> {
+    let named = |name: &String| {
+        headers
+            .all(name)
+            .map(|value| field(name, value))
+            .collect::<Vec<_>>()
+    };
+    names.iter().flat_map(named).collect()
+}

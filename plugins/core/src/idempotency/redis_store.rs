@@ -1,0 +1,107 @@
+//! Records in one Redis, by scripts in the pipeline of the worker.
+
+use super::scripts::{self, Asked, Keys};
+use super::settings::Settings;
+use super::store::{Operation, Outcome, Store};
+use crate::gcra::Ps;
+use crate::redis::pipe::{Batch, Pipe};
+use crate::redis::trouble::Trouble;
+
+/// What a command was for.
+#[derive(Debug, Clone, Copy)]
+pub struct Tag {
+    id: u64,
+    asked: Asked,
+}
+
+/// The records of one worker. What [`Store::start`] takes goes out by [`RedisStore::send`], and what comes back is given to
+/// [`RedisStore::replied`].
+pub struct RedisStore {
+    keys: Keys,
+    pipe: Pipe<Tag>,
+    answered: Vec<(u64, Result<Outcome, Trouble>)>,
+}
+
+impl RedisStore {
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        let redis = &settings.redis;
+        Self {
+            keys: Keys {
+                prefix: redis.key_prefix.clone(),
+                partitions: settings.partitions,
+            },
+            pipe: Pipe::new(
+                redis.limits.clone(),
+                &redis.login,
+                redis.breaker,
+                scripts::all(),
+            ),
+            answered: Vec::new(),
+        }
+    }
+
+    /// The pipeline, for what a worker needs to know of it.
+    #[must_use]
+    pub fn pipe(&self) -> &Pipe<Tag> {
+        &self.pipe
+    }
+
+    /// Sends the batches that are ready; `post` returns the token by which the reply will be known. The sizes of the
+    /// batches sent.
+    pub fn send(
+        &mut self,
+        now: Ps,
+        mut post: impl FnMut(&Batch<Tag>) -> Result<u32, Trouble>,
+    ) -> Vec<usize> {
+        let Self { pipe, answered, .. } = self;
+        let mut sizes = Vec::new();
+        while let Some(batch) =
+            pipe.next_batch(now, |tag, trouble| answered.push((tag.id, Err(trouble))))
+        {
+            match post(&batch) {
+                Ok(token) => {
+                    sizes.push(batch.len());
+                    pipe.sent(token, batch);
+                }
+                Err(_) => pipe.not_sent(batch, now, |tag, trouble| {
+                    answered.push((tag.id, Err(trouble)))
+                }),
+            }
+        }
+        sizes
+    }
+
+    /// Callout `token` has come to its end.
+    pub fn replied(&mut self, token: u32, body: Result<&[u8], Trouble>, now: Ps) {
+        let Self { pipe, answered, .. } = self;
+        pipe.replied(token, body, now, |tag, reply| {
+            answered.push((
+                tag.id,
+                reply.and_then(|reply| scripts::outcome(tag.asked, &reply)),
+            ));
+        });
+    }
+}
+
+impl Store for RedisStore {
+    fn start(
+        &mut self,
+        id: u64,
+        operation: &Operation,
+        deadline: Ps,
+        now: Ps,
+    ) -> Result<(), Trouble> {
+        let asked = Asked::from(operation);
+        self.pipe.push(
+            self.keys.command(operation),
+            Tag { id, asked },
+            deadline,
+            now,
+        )
+    }
+
+    fn answered(&mut self) -> Vec<(u64, Result<Outcome, Trouble>)> {
+        std::mem::take(&mut self.answered)
+    }
+}

@@ -47,7 +47,7 @@ fn expected(item: &Take, tat: Option<Ps>, now: Ps) -> (Taken, Option<Ps>) {
         let taken = Taken {
             granted: 0,
             backlog: (base - now) / PS_PER_US * PS_PER_US,
-            tat: base / PS_PER_US * PS_PER_US,
+            at: now,
             retry: Some(retry.div_ceil(PS_PER_US) * PS_PER_US),
         };
         return (taken, None);
@@ -65,7 +65,7 @@ fn expected(item: &Take, tat: Option<Ps>, now: Ps) -> (Taken, Option<Ps>) {
     let taken = Taken {
         granted: grant,
         backlog: decision.backlog / PS_PER_US * PS_PER_US,
-        tat: new / PS_PER_US * PS_PER_US,
+        at: now,
         retry: None,
     };
     (taken, (grant > 0).then_some(new))
@@ -91,7 +91,6 @@ fn take_and_compare(redis: &mut Clocked, items: &[Take], now: Ps) {
             let base = tat.unwrap_or(0).clamp(now, now + item.quota.tolerance());
             taken.granted = 0;
             taken.backlog = (base - now) / PS_PER_US * PS_PER_US;
-            taken.tat = base / PS_PER_US * PS_PER_US;
         }
         assert_eq!(got, taken, "{context}");
         let written = new.filter(|_| all);
@@ -115,10 +114,10 @@ fn take_and_compare(redis: &mut Clocked, items: &[Take], now: Ps) {
 fn refund_and_compare(redis: &mut Clocked, item: &Refund, now: Ps) {
     let before = redis.record(&item.key);
     let left = before
-        .map(|tat| item.quota.refund(tat, item.tat, now, item.cost))
+        .map(|tat| item.quota.refund(tat, item.taken_at, now, item.cost))
         .filter(|tat| tat / PS_PER_US > now / PS_PER_US);
     let returned = redis.refund(std::slice::from_ref(item), now);
-    if item.tat <= now {
+    if item.quota.interval() * Ps::from(item.cost) < now - item.taken_at {
         assert_eq!(returned, 0, "time has given it back");
         return assert_eq!(redis.record(&item.key), before);
     }
@@ -189,14 +188,11 @@ fn the_scripts_agree_with_the_arithmetic_to_the_picosecond() {
             if random.below(4) == 0 {
                 let item = &items[0];
                 let cost = a_number(&mut random, item.quota.burst());
-                let record = redis.record(&item.key).unwrap_or(now);
                 let refund = Refund {
                     key: item.key.clone(),
                     quota: item.quota,
                     cost,
-                    // What the last taking led to, or one before it.
-                    tat: (record - item.quota.interval() * Ps::from(random.below(3))) / PS_PER_US
-                        * PS_PER_US,
+                    taken_at: now - a_pause(&mut random, &item.quota).min(60_000_000 * PS_PER_US),
                 };
                 refund_and_compare(&mut redis, &refund, now);
             }
@@ -274,7 +270,7 @@ fn what_is_no_record_is_an_error_and_stays_as_it_is() {
             key: b"k".to_vec(),
             quota: quota(3, SECOND, 3),
             cost: 1,
-            tat: now + 1_000 * PS_PER_US,
+            taken_at: now,
         };
         assert_eq!(redis.refund(&[refund], now), 0);
         assert_eq!(redis.get(b"k").as_deref(), Some(junk));

@@ -182,16 +182,16 @@ impl Quota {
         }
     }
 
-    /// The TAT after giving back `cost` tokens that were charged but not used: `charged` is the TAT that charging them
-    /// led to, `tat` what it is `now`.
+    /// The TAT after giving back, `now`, `cost` tokens that were charged at `charged_at` but not used.
     ///
-    /// Only what time has not given back already is given back. Each request owns `cost` intervals of the time line,
-    /// none before the request itself: that alone keeps a window's count under its bound. Those behind the one that is
-    /// given back move up into its place, which may not begin in the past.
+    /// The time that has gone by since the charge is not given back, at most what was charged. That keeps the window
+    /// law: each request owns `cost` intervals of the time line, none of which begins before the request. Those behind
+    /// what is given back move up, and must not get into the past. Where in the line this request now stands is not
+    /// known (others may have moved it up), but it cannot be earlier than its own time.
     #[must_use]
-    pub fn refund(&self, tat: Ps, charged: Ps, now: Ps, cost: u64) -> Ps {
-        let ahead = charged.saturating_sub(now);
-        tat.saturating_sub(ahead.min(self.interval * Ps::from(cost)))
+    pub fn refund(&self, tat: Ps, charged_at: Ps, now: Ps, cost: u64) -> Ps {
+        let charge = self.interval * Ps::from(cost);
+        tat.saturating_sub(charge.saturating_sub(now.saturating_sub(charged_at)))
     }
 
     /// How many tokens are left when the backlog is `backlog`.

@@ -57,8 +57,8 @@ fn run(pair: &mut Pair, step: &Step, scripts: &[String; 2], slack: Option<i64>) 
     let keys: Vec<String> = keys.collect();
     let values = step.records.iter().flat_map(|(_, values)| {
         match step.refund {
-            // What was charged, and the arrival time that it led to: some time after the frozen clock.
-            true => vec![values[0], values[1], FROZEN + values[2]],
+            // What was charged, and when: some time before the frozen clock.
+            true => vec![values[0], values[1], FROZEN - values[2] / 3],
             false => values.to_vec(),
         }
     });

@@ -260,7 +260,7 @@ impl<S: SharedData + Clone> Limiter<S> {
             part.state = if part.shadow {
                 self.tables.peek(hash, quota, cost, now)
             } else {
-                let charged = |tat| Charged::Local { tat };
+                let charged = Charged::Local { at: now };
                 self.tables.charge(hash, quota, cost, now, charged)
             };
         } else if let Some(terms) = self.terms(part) {

@@ -32,17 +32,17 @@ impl<S: SharedData + Clone> Tables<S> {
             |record| is_ahead(record, now),
             |record| Step::Keep(quota.decide(record.map(tat), now, cost)),
         );
-        self.state(decided, |_| Charged::Nothing, quota)
+        self.state(decided, Charged::Nothing, quota)
     }
 
-    /// Charges if it passes. `charged` notes where, and the arrival time that it led to.
+    /// Charges if it passes.
     pub fn charge(
         &mut self,
         hash: u64,
         quota: Quota,
         cost: u64,
         now: Ps,
-        charged: impl Fn(Ps) -> Charged,
+        charged: Charged,
     ) -> State {
         let decided = self.arrivals.update(
             hash,
@@ -58,15 +58,15 @@ impl<S: SharedData + Clone> Tables<S> {
         self.state(decided, charged, quota)
     }
 
-    /// Gives back a charge that led to the arrival time `charged`.
-    pub fn refund(&mut self, hash: u64, quota: Quota, charged: Ps, cost: u64, now: Ps) {
+    /// Gives back what was charged at `charged_at`.
+    pub fn refund(&mut self, hash: u64, quota: Quota, charged_at: Ps, cost: u64, now: Ps) {
         // Without room or turn the tokens come back by time instead: never too many.
         let _ = self.arrivals.update(
             hash,
             |record| is_ahead(record, now),
             |record| match record.map(tat) {
                 Some(old) if old > now => {
-                    let tat = quota.refund(old, charged, now, cost);
+                    let tat = quota.refund(old, charged_at, now, cost);
                     Step::Write(tat.to_le_bytes(), ())
                 }
                 _ => Step::Keep(()),
@@ -77,17 +77,14 @@ impl<S: SharedData + Clone> Tables<S> {
     fn state(
         &self,
         decided: Result<crate::gcra::Decision, Refusal>,
-        charged: impl Fn(Ps) -> Charged,
+        charged: Charged,
         quota: Quota,
     ) -> State {
         match decided {
             Ok(decision) => {
                 let backlog = Some(decision.backlog);
                 let reason = match decision.verdict {
-                    Verdict::Allow { tat } => {
-                        let charged = charged(tat);
-                        return State::Passed { backlog, charged };
-                    }
+                    Verdict::Allow { .. } => return State::Passed { backlog, charged },
                     Verdict::Deny { retry } => Reason::Exceeded { retry },
                     Verdict::Never => Reason::Never,
                 };

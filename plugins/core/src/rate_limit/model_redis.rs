@@ -64,8 +64,9 @@ impl ModelRedis {
         if is_refund {
             self.refunds += 1;
             for (name, charge) in names.iter().zip(arguments.chunks(3)) {
-                let ahead = (Ps::from(charge[2]) * PS_PER_US).saturating_sub(now);
-                let back = ahead.min(Ps::from(charge[0]) * PS_PER_US + Ps::from(charge[1]));
+                let gone = now.saturating_sub(Ps::from(charge[2]) * PS_PER_US);
+                let charge = Ps::from(charge[0]) * PS_PER_US + Ps::from(charge[1]);
+                let back = charge.saturating_sub(gone);
                 if let Some(tat) = self.records.get_mut(*name) {
                     *tat = tat.saturating_sub(back);
                 }

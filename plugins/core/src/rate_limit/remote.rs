@@ -224,7 +224,7 @@ impl<S: SharedData + Clone> Limiter<S> {
             };
         }
         let charged = if taken.granted > 0 {
-            Charged::Redis { tat: taken.tat }
+            Charged::Redis { at: taken.at }
         } else {
             Charged::Nothing
         };

@@ -81,8 +81,8 @@ pub struct Refund {
     pub key: Vec<u8>,
     pub quota: Quota,
     pub cost: u64,
-    /// What taking them led to, [`Taken::tat`].
-    pub tat: Ps,
+    /// When they were taken, [`Taken::at`].
+    pub taken_at: Ps,
 }
 
 /// Gives tokens back to each record.
@@ -94,7 +94,7 @@ pub fn refund(items: &[Refund]) -> Command {
     }
     for item in items {
         time_argument(&mut command, item.quota.interval() * Ps::from(item.cost));
-        command.number(u64::try_from(item.tat / PS_PER_US).unwrap_or(0));
+        command.number(u64::try_from(item.taken_at / PS_PER_US).unwrap_or(0));
     }
     command
 }
@@ -112,8 +112,8 @@ pub struct Taken {
     pub granted: u64,
     /// Until the bucket is full again.
     pub backlog: Ps,
-    /// The instant at which it will be, in whole microseconds of Redis's clock.
-    pub tat: Ps,
+    /// The instant of the decision, by Redis's clock.
+    pub at: Ps,
     /// Set when this record denies: until what was needed is there.
     pub retry: Option<Ps>,
 }
@@ -141,7 +141,7 @@ pub fn taken(reply: &Reply<'_>, count: usize) -> Result<Vec<Taken>, Trouble> {
             Ok(Taken {
                 granted,
                 backlog: Ps::from(backlog) * PS_PER_US,
-                tat: (Ps::from(now) + Ps::from(backlog)) * PS_PER_US,
+                at: Ps::from(now) * PS_PER_US,
                 retry: (retry > 0).then_some(Ps::from(retry) * PS_PER_US),
             })
         })
@@ -193,7 +193,7 @@ mod tests {
             Ok(vec![Taken {
                 granted: 0,
                 backlog: 5 * PS_PER_US,
-                tat: 105 * PS_PER_US,
+                at: 100 * PS_PER_US,
                 retry: Some(7 * PS_PER_US)
             }])
         );

@@ -25,7 +25,7 @@ impl<S: SharedData + Clone> Limiter<S> {
                 allowance.quota.share(millionths),
                 part.check.cost,
                 now,
-                |tat| Charged::Fallback { tat },
+                Charged::Fallback { at: now },
             ),
             (OnError::Deny, _) if !part.shadow => State::Denied {
                 reason: Reason::Unavailable,
@@ -48,11 +48,13 @@ impl<S: SharedData + Clone> Limiter<S> {
                 && let Some(allowance) = part.allowance()
             {
                 let check = &part.check;
-                part.state =
-                    self.tables
-                        .charge(check.hash, allowance.quota, check.cost, now, |tat| {
-                            Charged::Local { tat }
-                        });
+                part.state = self.tables.charge(
+                    check.hash,
+                    allowance.quota,
+                    check.cost,
+                    now,
+                    Charged::Local { at: now },
+                );
             }
             self.count(part, denied);
         }
@@ -82,17 +84,17 @@ impl<S: SharedData + Clone> Limiter<S> {
             let (hash, cost) = (part.check.hash, part.check.cost);
             let returned = match charged {
                 Charged::Nothing => continue,
-                Charged::Local { tat } => {
-                    self.tables.refund(hash, quota, tat, cost, now);
+                Charged::Local { at } => {
+                    self.tables.refund(hash, quota, at, cost, now);
                     quota.interval() * Ps::from(cost)
                 }
-                Charged::Fallback { tat } => {
+                Charged::Fallback { at } => {
                     let OnError::Local { millionths } = self.redis.on_error else {
                         continue;
                     };
                     let share = quota.share(millionths);
                     self.tables
-                        .refund(fallback_hash(hash), share, tat, cost, now);
+                        .refund(fallback_hash(hash), share, at, cost, now);
                     share.interval() * Ps::from(cost)
                 }
                 Charged::Lease { ends } => {
@@ -101,12 +103,12 @@ impl<S: SharedData + Clone> Limiter<S> {
                     }
                     quota.interval() * Ps::from(cost)
                 }
-                Charged::Redis { tat } => {
+                Charged::Redis { at } => {
                     in_redis.push(Refund {
                         key: self.key(part),
                         quota,
                         cost,
-                        tat,
+                        taken_at: at,
                     });
                     quota.interval() * Ps::from(cost)
                 }

@@ -7,21 +7,21 @@ use crate::gcra::Ps;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Charged {
     Nothing,
-    /// In the local table, which led to this TAT.
+    /// In the local table, at this instant.
     Local {
-        tat: Ps,
+        at: Ps,
     },
     /// In the local table, by the share that a gateway enforces while Redis is in trouble.
     Fallback {
-        tat: Ps,
+        at: Ps,
     },
     /// From the lease that ends then.
     Lease {
         ends: u64,
     },
-    /// In Redis; the TAT is by its clock.
+    /// In Redis, at this instant of its clock.
     Redis {
-        tat: Ps,
+        at: Ps,
     },
 }
 

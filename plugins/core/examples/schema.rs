@@ -1,5 +1,18 @@
-//! Prints the JSON Schema of the rate-limit policy; `envoy-config/schemas/` holds it.
+//! Prints the JSON Schema of a filter's policy, as `envoy-config/schemas/` holds it.
 
-fn main() {
-    print!("{}", sluice_core::policy::schema::rate_limit());
+use sluice_core::policy::schema;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let schema = match std::env::args().nth(1).as_deref() {
+        Some("rate-limit") => schema::rate_limit(),
+        Some("idempotency") => schema::idempotency(),
+        other => {
+            let found = other.unwrap_or("nothing");
+            eprintln!("found {found}, expected `rate-limit` or `idempotency`");
+            return ExitCode::FAILURE;
+        }
+    };
+    print!("{schema}");
+    ExitCode::SUCCESS
 }

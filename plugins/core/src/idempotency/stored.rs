@@ -29,6 +29,12 @@ const NEVER: [&str; 16] = [
     super::problem::STATUS,
 ];
 
+/// Whether no replay may repeat the field, whatever a policy says. `name` in lower case.
+#[must_use]
+pub fn is_never_kept(name: &[u8]) -> bool {
+    NEVER.iter().any(|never| never.as_bytes() == name)
+}
+
 /// A header field: name in lower case, value.
 pub type Field = (Vec<u8>, Vec<u8>);
 
@@ -153,7 +159,7 @@ pub fn kept<'a>(
     fields
         .filter(|(name, _)| {
             !name.starts_with(b":")
-                && !NEVER.iter().any(|never| never.as_bytes() == *name)
+                && !is_never_kept(name)
                 && !named.iter().any(|hop| hop == name)
                 && match filter {
                     HeaderFilter::Allow(list) => is_in(list, name),

@@ -151,6 +151,7 @@ impl serde::de::Error for Mistake {
 /// serde speaks of Rust.
 fn in_json(words: &str) -> &str {
     match words {
+        "unit value" => "null",
         "map" => "an object",
         "sequence" | "a sequence" => "a list",
         "f64" => "a number",

@@ -1,9 +1,9 @@
 //! The worked examples, which the tests hold to the code.
 
-pub(super) const FULL: &str =
-    include_str!("../../../../envoy-config/policies/rate-limit-full.json");
+/// Of one filter; the last uses everything that a policy can have.
+pub(super) type Examples = [(&'static str, &'static str); 3];
 
-pub(super) const ALL: [(&str, &str); 3] = [
+pub(super) const RATE_LIMIT: Examples = [
     (
         "rate-limit-minimal.json",
         include_str!("../../../../envoy-config/policies/rate-limit-minimal.json"),
@@ -12,5 +12,23 @@ pub(super) const ALL: [(&str, &str); 3] = [
         "rate-limit-redis.json",
         include_str!("../../../../envoy-config/policies/rate-limit-redis.json"),
     ),
-    ("rate-limit-full.json", FULL),
+    (
+        "rate-limit-full.json",
+        include_str!("../../../../envoy-config/policies/rate-limit-full.json"),
+    ),
+];
+
+pub(super) const IDEMPOTENCY: Examples = [
+    (
+        "idempotency-minimal.json",
+        include_str!("../../../../envoy-config/policies/idempotency-minimal.json"),
+    ),
+    (
+        "idempotency-payments.json",
+        include_str!("../../../../envoy-config/policies/idempotency-payments.json"),
+    ),
+    (
+        "idempotency-full.json",
+        include_str!("../../../../envoy-config/policies/idempotency-full.json"),
+    ),
 ];

@@ -6,10 +6,14 @@
 mod error;
 #[cfg(test)]
 mod examples;
+pub mod idempotency;
+#[cfg(test)]
+mod mistakes;
 pub mod rate_limit;
 pub mod redis;
 #[cfg(feature = "schema")]
 pub mod schema;
+mod text;
 mod tree;
 pub mod value;
 

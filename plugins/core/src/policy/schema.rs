@@ -14,6 +14,12 @@ pub fn rate_limit() -> String {
     render::<super::rate_limit::json::PolicyJson>()
 }
 
+/// The schema of [`idempotency`](super::idempotency)'s policy, as it is checked in.
+#[must_use]
+pub fn idempotency() -> String {
+    render::<super::idempotency::json::PolicyJson>()
+}
+
 fn render<T: JsonSchema>() -> String {
     let generator = SchemaSettings::draft2020_12().into_generator();
     let mut schema = generator.into_root_schema_for::<T>();

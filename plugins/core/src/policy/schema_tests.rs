@@ -1,63 +1,120 @@
-//! The checked-in schema is the code's, the examples keep to it, and the full example shows all of it.
+//! The checked-in schemas are the code's, the examples keep to them, and the full examples show all of them.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-const CHECKED_IN: &str = include_str!("../../../../envoy-config/schemas/rate-limit.schema.json");
+use crate::policy::examples::{self, Examples};
 
-#[test]
-fn the_checked_in_schema_is_what_the_code_reads() {
-    assert!(
-        super::rate_limit() == CHECKED_IN,
-        "the policy has changed; regenerate its schema and look at the difference:\n\
-         cargo run -q -p sluice-core --features schema --example schema \
-         > envoy-config/schemas/rate-limit.schema.json"
-    );
+/// One filter's.
+struct Filter {
+    name: &'static str,
+    generated: fn() -> String,
+    checked_in: &'static str,
+    examples: Examples,
 }
 
+const RATE_LIMIT: Filter = Filter {
+    name: "rate-limit",
+    generated: super::rate_limit,
+    checked_in: include_str!("../../../../envoy-config/schemas/rate-limit.schema.json"),
+    examples: examples::RATE_LIMIT,
+};
+
+const IDEMPOTENCY: Filter = Filter {
+    name: "idempotency",
+    generated: super::idempotency,
+    checked_in: include_str!("../../../../envoy-config/schemas/idempotency.schema.json"),
+    examples: examples::IDEMPOTENCY,
+};
+
 #[test]
-fn every_example_is_valid() {
-    for (name, example) in crate::policy::examples::ALL {
-        let checked = check(example);
-        assert_eq!(checked.problems, Vec::<String>::new(), "{name}");
+fn the_checked_in_schemas_are_what_the_code_reads() {
+    for filter in [RATE_LIMIT, IDEMPOTENCY] {
+        assert!(
+            (filter.generated)() == filter.checked_in,
+            "the policy has changed; regenerate its schema and look at the difference:\n\
+             cargo run -q -p sluice-core --features schema --example schema {0} \
+             > envoy-config/schemas/{0}.schema.json",
+            filter.name
+        );
     }
 }
 
 #[test]
-fn the_full_example_uses_every_property_and_every_key_part() {
-    let mut checked = check(crate::policy::examples::FULL);
-    // A policy has one of `trusted_hops` and `trusted_cidrs`: another example shows the former.
-    let [_, (_, redis), _] = crate::policy::examples::ALL;
-    let hops = "ClientIp.trusted_hops";
-    assert!(check(redis).used.contains(hops));
-    checked.used.insert(hops.to_owned());
-    let mut all = BTreeSet::new();
-    let schema: Value = serde_json::from_str(CHECKED_IN).unwrap();
-    collect(&schema, &schema, "", &mut all);
-    let missing: Vec<_> = all.difference(&checked.used).collect();
-    assert!(missing.is_empty(), "not in the full example: {missing:?}");
+fn every_example_is_valid() {
+    for filter in [RATE_LIMIT, IDEMPOTENCY] {
+        for (name, example) in filter.examples {
+            let checked = filter.check(example);
+            assert_eq!(checked.problems, Vec::<String>::new(), "{name}");
+        }
+    }
+}
+
+/// A policy has one of `trusted_hops` and `trusted_cidrs`: an example that is not the full one shows the former.
+const ELSEWHERE: &str = "ClientIp.trusted_hops";
+
+#[test]
+fn the_full_examples_use_every_property_and_every_key_part() {
+    for filter in [RATE_LIMIT, IDEMPOTENCY] {
+        let [_, (_, other), (_, full)] = filter.examples;
+        let mut used = filter.check(full).used;
+        assert!(filter.check(other).used.contains(ELSEWHERE));
+        used.insert(ELSEWHERE.to_owned());
+        let mut all = BTreeSet::new();
+        let schema: Value = serde_json::from_str(filter.checked_in).unwrap();
+        collect(&schema, &schema, "", &mut all);
+        let missing: Vec<_> = all.difference(&used).collect();
+        assert!(missing.is_empty(), "not in the full example: {missing:?}");
+    }
 }
 
 #[test]
-fn what_the_schema_refuses_is_noticed() {
-    for (policy, problem) in [
-        (r#"{"limits": []}"#, "/limits: too short"),
-        (r#"{"limits": [{}], "x": 1}"#, "/x: unknown"),
+fn what_a_schema_refuses_is_noticed() {
+    for (filter, policy, problem) in [
+        (RATE_LIMIT, r#"{"limits": []}"#, "/limits: too short"),
+        (RATE_LIMIT, r#"{"limits": [{}], "x": 1}"#, "/x: unknown"),
         (
+            RATE_LIMIT,
             r#"{"limits": [{"name": "a b", "key": ["client_ip"], "rate": "1/s"}]}"#,
             "/limits/0/name: not of the pattern",
         ),
         (
+            RATE_LIMIT,
             r#"{"limits": [{"name": "a", "key": ["client_ip"], "rate": "1/fortnight"}]}"#,
             "/limits/0/rate: no alternative fits",
         ),
+        (IDEMPOTENCY, r#"{"routes": []}"#, "/redis: missing"),
+        (
+            IDEMPOTENCY,
+            r#"{"redis": {"cluster": "r", "on_error": "deny"}, "routes": []}"#,
+            "/redis/on_error: unknown",
+        ),
+        (
+            IDEMPOTENCY,
+            r#"{"routes": [{"name": "a", "scope": ["consumer"], "store_statuses": ["6xx"]}]}"#,
+            "/routes/0/store_statuses/0: no alternative fits",
+        ),
     ] {
-        let problems = check(policy).problems;
+        let problems = filter.check(policy).problems;
         assert!(
             problems.iter().any(|p| p == problem),
             "{policy}: {problems:?}"
         );
+    }
+}
+
+impl Filter {
+    fn check(&self, policy: &str) -> Checker<'static> {
+        let root: &'static Value =
+            Box::leak(Box::new(serde_json::from_str(self.checked_in).unwrap()));
+        let mut checker = Checker {
+            root,
+            problems: Vec::new(),
+            used: BTreeSet::new(),
+        };
+        checker.check(root, &serde_json::from_str(policy).unwrap(), "", "");
+        checker
     }
 }
 
@@ -67,17 +124,6 @@ struct Checker<'s> {
     problems: Vec<String>,
     /// `Definition.property`, and `Definition=constant`.
     used: BTreeSet<String>,
-}
-
-fn check(policy: &str) -> Checker<'static> {
-    let root: &'static Value = Box::leak(Box::new(serde_json::from_str(CHECKED_IN).unwrap()));
-    let mut checker = Checker {
-        root,
-        problems: Vec::new(),
-        used: BTreeSet::new(),
-    };
-    checker.check(root, &serde_json::from_str(policy).unwrap(), "", "");
-    checker
 }
 
 fn resolve<'s>(root: &'s Value, schema: &'s Value, owner: &str) -> (&'s Value, String) {

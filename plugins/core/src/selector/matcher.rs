@@ -57,6 +57,22 @@ impl Matcher {
         }
     }
 
+    /// Narrows a match that says nothing of methods, at no depth, to these.
+    pub(crate) fn default_methods(&mut self, methods: &[&str]) {
+        if !self.speaks_of_methods() {
+            self.methods = methods
+                .iter()
+                .map(|name| Method((*name).to_owned()))
+                .collect();
+        }
+    }
+
+    fn speaks_of_methods(&self) -> bool {
+        !self.methods.is_empty()
+            || self.any.iter().any(Self::speaks_of_methods)
+            || self.not.as_deref().is_some_and(Self::speaks_of_methods)
+    }
+
     fn is_empty(&self) -> bool {
         self.methods.is_empty()
             && self.path.is_none()

@@ -6,7 +6,8 @@ use serde::de::IgnoredAny;
 use super::rate::{CostJson, RateText};
 use super::redis::RedisJson;
 use super::response::ResponseJson;
-use crate::policy::value::{Int, Short, Span, Text, True, non_empty, text_value};
+use crate::policy::text::{DefaultValue, Name};
+use crate::policy::value::{Int, Short, Span, True, non_empty};
 use crate::selector::{ClientIp, Key, Matcher};
 
 /// More limits than this on one route are a mistake, and would make every request slow.
@@ -119,27 +120,6 @@ pub struct LimitJson {
 /// The most tokens a rate or a burst may have.
 pub const MAX_TOKENS: u64 = 1_000_000_000;
 
-/// A limit's name.
-#[derive(Debug, Clone)]
-pub(super) struct Name(pub(super) String);
-
-impl Text for Name {
-    const PATTERN: &'static str = "^[A-Za-z0-9_.-]{1,64}$";
-
-    fn expected() -> String {
-        "a name of 1 to 64 characters out of A-Z, a-z, 0-9, `_`, `.` and `-`".to_owned()
-    }
-
-    fn parse(text: &str) -> Result<Self, String> {
-        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        if !(1..=64).contains(&text.len()) || !text.bytes().all(valid) {
-            return Err(Self::expected());
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-text_value!(Name);
-
 /// What happens to a request that lacks a part of the key.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
@@ -158,27 +138,6 @@ pub(super) enum OnMissingKeyJson {
     /// apart.
     Default(DefaultValue),
 }
-
-/// The text a missing part is taken for.
-#[derive(Debug)]
-#[cfg_attr(feature = "schema", derive(serde::Serialize))]
-pub(super) struct DefaultValue(pub(super) String);
-
-impl Text for DefaultValue {
-    const PATTERN: &'static str = ".";
-
-    fn expected() -> String {
-        "a text that is not empty, of at most 4096 bytes".to_owned()
-    }
-
-    fn parse(text: &str) -> Result<Self, String> {
-        if !(1..=crate::selector::MAX_VALUE_BYTES).contains(&text.len()) {
-            return Err(Self::expected());
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-text_value!(DefaultValue);
 
 /// Who counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

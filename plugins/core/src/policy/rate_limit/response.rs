@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
+use crate::policy::text::FRAMING;
 use crate::policy::value::{Int, Text, text_value};
 use crate::selector::HeaderName;
 
@@ -111,19 +112,6 @@ impl Text for HeaderValue {
     }
 }
 text_value!(HeaderValue);
-
-/// Header fields the gateway writes itself: to set them breaks the message, or lets one be taken for two.
-const FRAMING: [&str; 9] = [
-    "connection",
-    "content-length",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "content-type",
-];
 
 #[derive(Debug)]
 struct Fields(Vec<(String, String)>);

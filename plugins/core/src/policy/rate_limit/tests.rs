@@ -30,7 +30,7 @@ fn subject(limit: &Limit, client_ip: &ClientIp, headers: &[(&str, &str)]) -> Vec
 
 #[test]
 fn every_example_loads() {
-    for (name, example) in examples::ALL {
+    for (name, example) in examples::RATE_LIMIT {
         if let Err(error) = RateLimit::load(example.as_bytes()) {
             panic!("{name}: {error}");
         }
@@ -39,7 +39,7 @@ fn every_example_loads() {
 
 #[test]
 fn the_minimal_example_takes_every_default() {
-    let policy = RateLimit::load(examples::ALL[0].1.as_bytes()).unwrap();
+    let policy = RateLimit::load(examples::RATE_LIMIT[0].1.as_bytes()).unwrap();
     assert_eq!(policy.headers, HeaderStyle::Draft);
     assert_eq!(policy.retry_after_jitter, Duration::ZERO);
     assert!(policy.redis.is_none());
@@ -78,7 +78,7 @@ fn the_minimal_example_takes_every_default() {
 
 #[test]
 fn the_redis_example_takes_the_other_defaults() {
-    let policy = RateLimit::load(examples::ALL[1].1.as_bytes()).unwrap();
+    let policy = RateLimit::load(examples::RATE_LIMIT[1].1.as_bytes()).unwrap();
     assert_eq!(policy.on_redis_error, OnError::Local { fraction: 0.5 });
     let redis = policy.redis.unwrap();
     assert_eq!(redis.cluster_name, "redis");
@@ -104,7 +104,7 @@ fn the_redis_example_takes_the_other_defaults() {
 
 #[test]
 fn the_full_example_comes_to_what_it_says() {
-    let policy = RateLimit::load(examples::FULL.as_bytes()).unwrap();
+    let policy = RateLimit::load(examples::RATE_LIMIT[2].1.as_bytes()).unwrap();
     let api_key = &policy.limits[0];
     let cost = Cost::Header {
         name: "x-cost".into(),

@@ -1,30 +1,20 @@
 //! Policies with one mistake each, and what their authors are told.
 //!
-//! `refusals.txt` holds pairs of lines: a patch to a good limit (or, below `# policy`, to a good policy), and the
-//! error. A `null` leaves a field out.
+//! `refusals.txt` holds most of them: see [`mistakes`].
 
 use serde_json::Value;
 
 use super::super::RateLimit;
+use crate::policy::mistakes::{self, patched};
 
 #[test]
 fn each_mistake_is_refused_with_its_path_and_what_was_expected() {
-    let mut lines = include_str!("refusals.txt").lines();
-    let mut whole_policy = false;
-    let mut cases = 0;
-    while let Some(patch) = lines.next() {
-        if patch.starts_with('#') || patch.is_empty() {
-            whole_policy |= patch == "# policy";
-            continue;
-        }
-        let policy = if whole_policy {
-            patched(good_policy(), patch)
-        } else {
-            with_limit(patch)
-        };
-        assert_eq!(Some(refusal(&policy).as_str()), lines.next(), "{patch}");
-        cases += 1;
-    }
+    let cases = mistakes::hold(
+        include_str!("refusals.txt"),
+        with_limit,
+        |patch| patched(good_policy(), patch),
+        refusal,
+    );
     assert!(cases > 150, "{cases}");
 }
 
@@ -147,17 +137,6 @@ fn with_limit(patch: &str) -> Value {
     policy
 }
 
-fn patched(mut object: Value, patch: &str) -> Value {
-    let patch: Value = serde_json::from_str(patch).unwrap();
-    for (name, value) in patch.as_object().unwrap() {
-        object[name] = value.clone();
-        if value.is_null() {
-            object.as_object_mut().unwrap().remove(name);
-        }
-    }
-    object
-}
-
 fn refusal(policy: &Value) -> String {
     let error = RateLimit::load(policy.to_string().as_bytes()).err();
     error.map_or("accepted".to_owned(), |error| error.to_string())
@@ -171,7 +150,7 @@ proptest::proptest! {
 
     #[test]
     fn an_example_with_a_hole_is_read_without_a_panic(at: proptest::sample::Index, byte: u8) {
-        let mut example = crate::policy::examples::FULL.as_bytes().to_vec();
+        let mut example = crate::policy::examples::RATE_LIMIT[2].1.as_bytes().to_vec();
         let at = at.index(example.len());
         example[at] = byte;
         let _ = RateLimit::load(&example);

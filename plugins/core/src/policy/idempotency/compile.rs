@@ -1,0 +1,261 @@
+//! The checks that need more than one field, each error with the path of the field to change.
+
+use std::time::Duration;
+
+use super::json::{
+    CommitOrderJson, KeyModeJson, METHODS, OnCommitErrorJson, OnMissingScopeJson, OnStoreErrorJson,
+    OnTimeoutJson, OutboxJson, PolicyJson, RouteJson, TrimJson,
+};
+use super::{Idempotency, Route};
+use crate::idempotency::settings::{
+    self, CommitOrder, HeaderFilter, KeyMode, OnCommitError, OnStoreError, OnTimeout, Outbox, Trim,
+};
+use crate::policy::PolicyError;
+use crate::policy::redis::Redis;
+use crate::policy::text::FRAMING;
+use crate::selector::Key;
+use crate::units::{format_duration, format_size};
+
+/// A lease is at most this part of the retention: an execution whose fate is unknown must stay known as such for far
+/// longer than it takes to see that it is.
+const LEASES_PER_RETENTION: u32 = 10;
+
+/// A lease is renewed at a third of it, and a renewal may take the store's whole timeout.
+const TIMEOUTS_PER_LEASE: u32 = 4;
+
+const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+
+const DEFAULT_BODY: u64 = 512 << 10;
+
+const DEFAULT_EXECUTION: Duration = Duration::from_secs(300);
+
+/// Partitions on a Redis Cluster unless the policy says otherwise: enough to reach every node.
+const CLUSTER_PARTITIONS: u16 = 64;
+
+/// What routes are checked against.
+struct Whole<'p> {
+    redis: &'p Redis,
+    fence_header: &'p str,
+    gateway_buffer: u64,
+    max_held: u64,
+}
+
+pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
+    let redis = json
+        .redis
+        .compile()
+        .map_err(|(field, problem)| PolicyError::new(format!("redis.{field}"), problem))?;
+    if FRAMING.contains(&json.fence_header.0.as_str()) {
+        return Err(PolicyError::new(
+            "fence_header",
+            format!(
+                "found {:?}, expected none that frames the message",
+                json.fence_header.0
+            ),
+        ));
+    }
+    let whole = Whole {
+        redis: &redis,
+        fence_header: &json.fence_header.0,
+        gateway_buffer: json.gateway_buffer.0,
+        max_held: json.worker.max_held.0,
+    };
+    let mut routes: Vec<Route> = Vec::with_capacity(json.routes.len());
+    for (index, route) in json.routes.into_iter().enumerate() {
+        let path = format!("routes[{index}]");
+        let name = &route.name.0;
+        let twin = routes.iter().position(|other| other.settings.name == *name);
+        if let Some(twin) = twin {
+            return Err(PolicyError::new(
+                format!("{path}.name"),
+                format!("found {name:?}, the name of routes[{twin}], expected a name of its own"),
+            ));
+        }
+        routes
+            .push(compile_route(route, &whole).map_err(|(field, problem)| {
+                PolicyError::new(format!("{path}.{field}"), problem)
+            })?);
+    }
+    let default_partitions = if redis.hash_slots {
+        CLUSTER_PARTITIONS
+    } else {
+        1
+    };
+    Ok(Idempotency {
+        routes,
+        client_ip: json.client_ip,
+        partitions: json
+            .partitions
+            .map_or(default_partitions, |partitions| partitions.get()),
+        fence_header: json.fence_header.0,
+        commit_order: match json.commit_order {
+            CommitOrderJson::BeforeHeaders => CommitOrder::BeforeHeaders,
+            CommitOrderJson::BeforeEnd => CommitOrder::BeforeEnd,
+        },
+        max_open: json.worker.max_open.get(),
+        max_held: bytes(json.worker.max_held.0),
+        redis,
+    })
+}
+
+/// The field at fault, and what is wrong.
+type Mistake = (String, String);
+
+fn mistake<T>(field: &str, problem: String) -> Result<T, Mistake> {
+    Err((field.to_owned(), problem))
+}
+
+fn compile_route(json: RouteJson, whole: &Whole<'_>) -> Result<Route, Mistake> {
+    if json.key_header.0 == whole.fence_header {
+        let problem = format!(
+            "found {:?}, the policy's `fence_header`, expected a header of its own",
+            json.key_header.0
+        );
+        return mistake("key_header", problem);
+    }
+    let (lease, execution) = times(&json, whole)?;
+    let (max_request_body, max_response_body) = sizes(&json, whole)?;
+    let mut matcher = json.matcher;
+    matcher.default_methods(&METHODS);
+    let mut scope: Key = json.scope;
+    scope
+        .bind(&matcher)
+        .map_err(|(part, problem)| (format!("scope[{part}].path"), problem))?;
+    match json.on_missing_scope {
+        OnMissingScopeJson::Deny => {}
+        OnMissingScopeJson::Default(value) => scope.set_default(&value.0),
+    }
+    Ok(Route {
+        matcher,
+        scope,
+        key_header: json.key_header.0,
+        settings: settings::Route {
+            name: json.name.0,
+            required: json.required,
+            key_mode: match json.key_mode {
+                KeyModeJson::Strict => KeyMode::Strict,
+                KeyModeJson::Compat => KeyMode::Compat,
+            },
+            retention: json.retention.0,
+            lease,
+            execution,
+            wait: json.wait.0,
+            statuses: match json.store_statuses {
+                // All that is: an upstream's 999 as well.
+                None => vec![(0, u16::MAX)],
+                Some(list) => list.0.iter().map(|item| (item.first, item.last)).collect(),
+            },
+            max_request_body: bytes(max_request_body),
+            max_response_body: bytes(max_response_body),
+            headers: match json.replay_headers {
+                None => HeaderFilter::Deny(Vec::new()),
+                Some(headers) => headers
+                    .compile()
+                    .map_err(|(field, problem)| (format!("replay_headers.{field}"), problem))?,
+            },
+            on_store_error: match json.on_store_error {
+                OnStoreErrorJson::Deny => OnStoreError::Closed,
+                OnStoreErrorJson::Allow => OnStoreError::Open,
+            },
+            on_commit_error: match json.on_commit_error {
+                OnCommitErrorJson::Strict => OnCommitError::Strict,
+                OnCommitErrorJson::Deliver => OnCommitError::Deliver,
+            },
+            on_timeout: match json.on_timeout {
+                OnTimeoutJson::Unknown => OnTimeout::Unknown,
+                OnTimeoutJson::Store => OnTimeout::Store,
+            },
+            dry_run: json.dry_run,
+            outbox: json.outbox.map(compile_outbox),
+        },
+    })
+}
+
+fn compile_outbox(json: OutboxJson) -> Outbox {
+    Outbox {
+        trim: match json.trim {
+            TrimJson::Nothing => Trim::Nothing,
+            TrimJson::Length(events) => Trim::Length(events.0),
+            TrimJson::Age(age) => Trim::Age(age.0),
+        },
+        headers: json
+            .headers
+            .map_or(Vec::new(), |names| names.into_strings()),
+    }
+}
+
+/// The lease and the time for which it is renewed, checked against the retention and the store's timeout.
+fn times(json: &RouteJson, whole: &Whole<'_>) -> Result<(Duration, Duration), Mistake> {
+    let retention = json.retention.0;
+    let most = retention / LEASES_PER_RETENTION;
+    let lease = json.lease.map_or(DEFAULT_LEASE.min(most), |lease| lease.0);
+    if lease > most {
+        let problem = format!(
+            "found a lease of {}, expected at most {}, a tenth of the retention",
+            format_duration(lease),
+            format_duration(most)
+        );
+        return mistake("lease", problem);
+    }
+    let least = whole.redis.timeout * TIMEOUTS_PER_LEASE;
+    if lease < least {
+        let problem = format!(
+            "found a lease of {}, expected at least {}, four times `redis.timeout`, so that it can be renewed",
+            format_duration(lease),
+            format_duration(least)
+        );
+        return mistake("lease", problem);
+    }
+    let longest = retention / 2;
+    let execution = json
+        .execution
+        .map_or(DEFAULT_EXECUTION.min(longest).max(lease), |execution| {
+            execution.0
+        });
+    let (bound, limit) = if execution < lease {
+        ("at least the lease,", lease)
+    } else if execution > longest {
+        ("at most half of the retention,", longest)
+    } else {
+        return Ok((lease, execution));
+    };
+    let found = format_duration(execution);
+    let problem = format!("found {found}, expected {bound} {}", format_duration(limit));
+    mistake("execution", problem)
+}
+
+/// How much of a request's and an answer's body is kept, checked against what the gateway can buffer and the worker
+/// hold.
+fn sizes(json: &RouteJson, whole: &Whole<'_>) -> Result<(u64, u64), Mistake> {
+    let default = DEFAULT_BODY.min(whole.gateway_buffer / 2);
+    let request = json.max_request_body.map_or(default, |size| size.0);
+    let response = json
+        .max_response_body
+        .map_or(default.min(whole.max_held), |size| size.0);
+    for (field, size) in [
+        ("max_request_body", request),
+        ("max_response_body", response),
+    ] {
+        if size >= whole.gateway_buffer {
+            let problem = format!(
+                "found {}, expected less than `gateway_buffer`, {}",
+                format_size(size),
+                format_size(whole.gateway_buffer)
+            );
+            return mistake(field, problem);
+        }
+    }
+    if response > whole.max_held {
+        let problem = format!(
+            "found {}, expected at most `worker.max_held`, {}",
+            format_size(response),
+            format_size(whole.max_held)
+        );
+        return mistake("max_response_body", problem);
+    }
+    Ok((request, response))
+}
+
+fn bytes(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}

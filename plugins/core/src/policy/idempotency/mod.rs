@@ -1,0 +1,91 @@
+//! The policy of the idempotency filter, ready to decide with.
+//!
+//! [`json`] says how it is written, [`compile`] checks what no single field can know. How exchanges are run is in
+//! [`settings`]; what a request is told apart by is here.
+
+mod compile;
+pub mod json;
+mod replay;
+mod statuses;
+
+use crate::idempotency::settings;
+use crate::policy::PolicyError;
+use crate::policy::redis::Redis;
+use crate::selector::{ClientIp, Key, Matcher, Request};
+
+/// A checked policy.
+#[derive(Debug, Clone)]
+pub struct Idempotency {
+    /// At least one, at most [`json::MAX_ROUTES`]; names differ. In the order of the settings' routes.
+    pub routes: Vec<Route>,
+    pub client_ip: ClientIp,
+    pub redis: Redis,
+    /// 1 to 256.
+    pub partitions: u16,
+    /// Lower case.
+    pub fence_header: String,
+    pub commit_order: settings::CommitOrder,
+    /// Exchanges that one worker may have open at once.
+    pub max_open: usize,
+    /// Bytes of answers that one worker may hold at once.
+    pub max_held: usize,
+}
+
+/// Requests whose keys are kept, and how.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Says which methods, always.
+    pub matcher: Matcher,
+    /// Whose keys they are. A default for missing parts is in it already: a part that is missing all the same refuses
+    /// the request.
+    pub scope: Key,
+    /// The request header with the key, lower case.
+    pub key_header: String,
+    pub settings: settings::Route,
+}
+
+impl Idempotency {
+    /// Reads and checks a policy.
+    ///
+    /// # Errors
+    /// The first mistake, with its path.
+    pub fn load(json: &[u8]) -> Result<Self, PolicyError> {
+        compile::policy(super::load(json)?)
+    }
+
+    /// The first route that the request matches, and its number. `None`: the request is none of this filter's business.
+    #[must_use]
+    pub fn route(&self, request: &impl Request) -> Option<(usize, &Route)> {
+        let mut routes = self.routes.iter().enumerate();
+        routes.find(|(_, route)| route.matcher.matches(request))
+    }
+
+    /// How one worker is run. `environment` gives the VM's variables, which may hold the credentials.
+    ///
+    /// # Errors
+    /// When a variable that the policy names is not set.
+    pub fn settings(
+        &self,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<settings::Settings, String> {
+        let routes = self.routes.iter().map(|route| route.settings.clone());
+        Ok(settings::Settings {
+            routes: routes.collect(),
+            redis: settings::Redis {
+                key_prefix: self.redis.key_prefix.clone(),
+                login: self.redis.login(environment)?,
+                timeout: self.redis.timeout(),
+                limits: self.redis.limits(),
+                breaker: self.redis.breaker(),
+            },
+            partitions: self.partitions,
+            fence_header: Some(self.fence_header.clone()),
+            commit_order: self.commit_order,
+            max_open: self.max_open,
+            max_held: self.max_held,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

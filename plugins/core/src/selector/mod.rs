@@ -12,7 +12,7 @@ mod name;
 mod part;
 mod path;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod uri;
 
 pub use client_ip::ClientIp;

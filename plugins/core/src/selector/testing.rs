@@ -3,7 +3,7 @@
 use crate::headers::Headers;
 use crate::selector::Request;
 
-pub(super) struct Fake {
+pub(crate) struct Fake {
     pub headers: Headers,
     pub peer: Option<Vec<u8>>,
 }

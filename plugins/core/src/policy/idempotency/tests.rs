@@ -4,31 +4,20 @@ use std::time::Duration;
 
 use super::*;
 use crate::gcra::PS_PER_S;
-use crate::headers::Headers;
 use crate::idempotency::settings::{
     CommitOrder, HeaderFilter, KeyMode, OnCommitError, OnStoreError, OnTimeout, Outbox, Trim,
 };
 use crate::policy::examples;
 use crate::redis::pipe::Framing;
 use crate::selector::Reason;
+use crate::selector::testing::Fake;
 
 mod refusals;
-
-struct Fake(Headers);
-
-impl Request for Fake {
-    fn headers(&self) -> &Headers {
-        &self.0
-    }
-    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        (path == ["source", "address"]).then(|| b"203.0.113.9:4711".to_vec())
-    }
-}
 
 fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Fake {
     let mut all = vec![(":method", method), (":path", path)];
     all.extend_from_slice(headers);
-    Fake(Headers::from_pairs(&all))
+    Fake::new(&all)
 }
 
 fn example(index: usize) -> Idempotency {

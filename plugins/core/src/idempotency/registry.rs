@@ -378,3 +378,6 @@ impl<S: Store> Registry<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

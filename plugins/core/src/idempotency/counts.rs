@@ -51,11 +51,13 @@ pub enum Event {
     LeaseLost,
     /// A key could not be freed, and becomes unknown.
     NotFreed,
+    /// Refused for want of a key that can be read.
+    KeyRefused,
 }
 
 impl Event {
     /// Every kind, for the metrics.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Executed,
         Self::Replayed,
         Self::AnswerNotKept,
@@ -79,6 +81,7 @@ impl Event {
         Self::Renewed,
         Self::LeaseLost,
         Self::NotFreed,
+        Self::KeyRefused,
     ];
 
     /// The name in metrics.
@@ -108,6 +111,7 @@ impl Event {
             Self::Renewed => "renewed",
             Self::LeaseLost => "lease_lost",
             Self::NotFreed => "not_freed",
+            Self::KeyRefused => "key_refused",
         }
     }
 }

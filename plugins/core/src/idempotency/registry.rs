@@ -161,6 +161,11 @@ impl<S: Store> Registry<S> {
         Step::Hold
     }
 
+    /// A request has come whose key is missing, cannot be read, or belongs to nobody: `problem` says which.
+    pub fn key_refused(&mut self, route: usize, problem: Problem) -> Step {
+        self.refuse(route, Event::KeyRefused, problem)
+    }
+
     /// A piece of the request's body; each byte comes once.
     pub fn request_body(&mut self, stream: u32, piece: &[u8], end: bool, now: Ps) -> Step {
         let Some(Entry {

@@ -343,5 +343,5 @@ pub fn resolved(reply: &Reply<'_>) -> Result<Resolved, Trouble> {
 }
 
 #[cfg(test)]
-#[path = "scripts_tests.rs"]
+#[path = "scripts_tests/mod.rs"]
 mod tests;

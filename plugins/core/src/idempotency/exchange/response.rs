@@ -99,7 +99,10 @@ impl Exchange {
             self.start(release, cx);
         } else {
             cx.acts.push(Act::Aside(release));
-            self.end();
+            match self.hold {
+                Hold::Nothing => self.end(),
+                Hold::All | Hold::LastPiece => self.refuse(Problem::NotSent, cx),
+            }
         }
     }
 

@@ -1,7 +1,10 @@
 //! Registries of several gateways over one Redis (a model with the real scripts), with clients, an origin and a network
 //! that a test moves step by step.
 
+mod client;
 mod matrix;
+mod matrix_on;
 mod orders;
+mod policy;
 mod random;
 mod world;

@@ -3,6 +3,7 @@
 use super::world::*;
 use crate::headers::Headers;
 use crate::idempotency::counts::Event;
+use crate::idempotency::problem::Problem;
 use crate::idempotency::registry::{Opening, ResponseHead, Settled, Step};
 use crate::idempotency::settings::*;
 
@@ -264,4 +265,49 @@ fn a_request_without_a_body_is_asked_for_at_once() {
         world.gateways[0].registry.settled().first(),
         Some((9, Settled::Answer(_)))
     ));
+}
+
+#[test]
+fn a_store_that_is_left_alone_costs_no_wait() {
+    let mut settings = settings(route());
+    settings.redis.breaker.failures = 1;
+    settings.redis.breaker.open_for = 3 * TIMEOUT;
+    let mut world = World::new(settings);
+    let stream = world.request(0, "k", b"body");
+    world.pump(0, Fate::RequestLost);
+    assert_eq!(
+        world.problem(0, stream),
+        (503, "store-unavailable".to_owned())
+    );
+    let stream = world.request(0, "k", b"body");
+    assert_eq!(world.send(0), 0);
+    assert_eq!(
+        world.problem(0, stream),
+        (503, "store-unavailable".to_owned())
+    );
+}
+
+#[test]
+fn a_key_that_cannot_be_read_is_400_and_in_a_dry_run_nothing() {
+    for (dry_run, expected) in [(false, Some(400)), (true, None)] {
+        let mut world = World::new(settings(Route { dry_run, ..route() }));
+        let registry = &mut world.gateways[0].registry;
+        let status = match registry.key_refused(0, Problem::KeyMissing) {
+            Step::Now(Settled::Answer(answer)) => Some(answer.status),
+            Step::Now(_) | Step::Hold | Step::Pass => None,
+        };
+        assert_eq!(status, expected);
+        assert_eq!(registry.counts.total(Event::KeyRefused), 1);
+    }
+}
+
+#[test]
+fn before_the_end_too_what_was_never_sent_is_said_to_be_and_frees_the_key() {
+    let mut world = before_end(|_| {});
+    let stream = world.first(0, "k");
+    world.respond(0, stream, 503, b"refused", REFUSED);
+    assert_eq!(world.problem(0, stream), (503, "not-sent".to_owned()));
+    world.pump(0, Fate::Done);
+    let stream = world.first(1, "k");
+    assert!(matches!(world.client(1, stream), Client::Sent { .. }));
 }

@@ -1,23 +1,18 @@
 //! What the tests run in.
 
+pub use super::client::{Client, Stream, delivered, flagged, is_replay};
+pub use super::policy::{LEASE, MS, TIMEOUT, route, settings};
 use crate::gcra::{PS_PER_S, PS_PER_US, Ps};
 use crate::headers::Headers;
 use crate::idempotency::origin::Provenance;
-use crate::idempotency::problem::Answer;
 use crate::idempotency::redis_store::RedisStore;
 use crate::idempotency::registry::{Opening, Registry, ResponseHead, Settled, Step};
-use crate::idempotency::settings::*;
-use crate::redis::breaker;
-use crate::redis::pipe::{Framing, Limits, Login};
+use crate::idempotency::settings::Settings;
 use crate::redis::resp;
 use crate::redis::trouble::Trouble;
 use sluice_model_redis::{Server, Settings as RedisSettings};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-pub const MS: Ps = PS_PER_S / 1000;
-pub const TIMEOUT: Ps = 100 * MS;
-pub const LEASE: Ps = 5 * PS_PER_S;
 const START: u64 = 1_790_000_000_000_000;
 pub const VIA_UPSTREAM: Provenance<'static> = Provenance {
     flags: 0,
@@ -47,53 +42,6 @@ const SCRIPTS: [&str; 4] = [
     include_str!("../../lua/release.lua"),
 ];
 
-pub fn route() -> Route {
-    Route {
-        name: "pay".into(),
-        required: true,
-        key_mode: KeyMode::Strict,
-        retention: Duration::from_secs(86_400),
-        lease: Duration::from_secs(5),
-        execution: Duration::from_secs(60),
-        wait: Duration::ZERO,
-        statuses: vec![(100, 599)],
-        max_request_body: 1000,
-        max_response_body: 1000,
-        headers: HeaderFilter::Deny(vec![]),
-        on_store_error: OnStoreError::Closed,
-        on_commit_error: OnCommitError::Strict,
-        on_timeout: OnTimeout::Unknown,
-        dry_run: false,
-        outbox: None,
-    }
-}
-
-pub fn settings(route: Route) -> Settings {
-    Settings {
-        routes: vec![route],
-        redis: Redis {
-            key_prefix: "t".into(),
-            login: Login::default(),
-            timeout: TIMEOUT,
-            limits: Limits {
-                max_commands: 8,
-                max_bytes: 1 << 20,
-                in_flight: 2,
-                framing: Framing::Whole,
-            },
-            breaker: breaker::Settings {
-                failures: 0,
-                open_for: TIMEOUT,
-            },
-        },
-        partitions: 1,
-        fence_header: Some("idempotency-fence".into()),
-        commit_order: CommitOrder::BeforeHeaders,
-        max_open: 50,
-        max_held: 1 << 20,
-    }
-}
-
 /// What becomes of a callout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -106,34 +54,6 @@ pub enum Fate {
     /// The gateway gives it up, and Redis does it later: see [`World::catch_up`].
     Late,
     Garbage,
-}
-
-/// How a client stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Client {
-    Waiting,
-    /// The origin has the request, or may have it.
-    Sent {
-        fence: Option<u64>,
-    },
-    /// The origin's answer is held.
-    Held,
-    /// The origin's answer has come, with these fields.
-    Delivered {
-        status: u16,
-        body: Vec<u8>,
-        fields: Vec<(Vec<u8>, Vec<u8>)>,
-    },
-    Answered(Answer),
-    Aborted,
-    Gone,
-}
-
-pub struct Stream {
-    pub key: String,
-    pub client: Client,
-    /// What the origin has said.
-    pub said: Option<(u16, Vec<u8>)>,
 }
 
 pub struct Gateway {
@@ -496,18 +416,4 @@ impl World {
         self.pump(gateway, Fate::Done);
         stream
     }
-}
-
-pub fn is_replay(client: &Client, status: u16, body: &[u8]) -> bool {
-    matches!(client, Client::Answered(answer) if answer.status == status && answer.body == body
-        && answer.fields.contains(&(b"idempotency-replayed".to_vec(), b"true".to_vec())))
-}
-
-pub fn delivered(client: &Client) -> bool {
-    matches!(client, Client::Delivered { fields, .. } if fields.is_empty())
-}
-
-pub fn flagged(client: &Client, word: &str) -> bool {
-    let flag = (b"idempotency-status".to_vec(), word.as_bytes().to_vec());
-    matches!(client, Client::Delivered { fields, .. } if fields.contains(&flag))
 }

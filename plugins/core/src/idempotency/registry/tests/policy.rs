@@ -1,0 +1,58 @@
+//! The policy that tests start from.
+
+use crate::gcra::{PS_PER_S, Ps};
+use crate::idempotency::settings::*;
+use crate::redis::breaker;
+use crate::redis::pipe::{Framing, Limits, Login};
+use std::time::Duration;
+
+pub const MS: Ps = PS_PER_S / 1000;
+pub const TIMEOUT: Ps = 100 * MS;
+pub const LEASE: Ps = 5 * PS_PER_S;
+
+pub fn route() -> Route {
+    Route {
+        name: "pay".into(),
+        required: true,
+        key_mode: KeyMode::Strict,
+        retention: Duration::from_secs(86_400),
+        lease: Duration::from_secs(5),
+        execution: Duration::from_secs(60),
+        wait: Duration::ZERO,
+        statuses: vec![(100, 599)],
+        max_request_body: 1000,
+        max_response_body: 1000,
+        headers: HeaderFilter::Deny(vec![]),
+        on_store_error: OnStoreError::Closed,
+        on_commit_error: OnCommitError::Strict,
+        on_timeout: OnTimeout::Unknown,
+        dry_run: false,
+        outbox: None,
+    }
+}
+
+pub fn settings(route: Route) -> Settings {
+    Settings {
+        routes: vec![route],
+        redis: Redis {
+            key_prefix: "t".into(),
+            login: Login::default(),
+            timeout: TIMEOUT,
+            limits: Limits {
+                max_commands: 8,
+                max_bytes: 1 << 20,
+                in_flight: 2,
+                framing: Framing::Whole,
+            },
+            breaker: breaker::Settings {
+                failures: 0,
+                open_for: TIMEOUT,
+            },
+        },
+        partitions: 1,
+        fence_header: Some("idempotency-fence".into()),
+        commit_order: CommitOrder::BeforeHeaders,
+        max_open: 50,
+        max_held: 1 << 20,
+    }
+}

@@ -39,6 +39,12 @@ impl Duplex {
             .map_err(|_| Trouble::Reset)
     }
 
+    /// Ends this side of it. The gateway keeps a stream until both sides have ended theirs: without this, one that the
+    /// other side ended would be kept for ever.
+    pub fn close(self) {
+        let _ = hostcalls::close_grpc_stream(self.token);
+    }
+
     /// Ends it at once, whatever is on its way.
     pub fn reset(self) {
         let _ = hostcalls::cancel_grpc_stream(self.token);

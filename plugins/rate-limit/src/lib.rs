@@ -1,6 +1,5 @@
 //! The rate-limit filter: which decision follows which event. The decisions are `sluice_core::rate_limit`.
 
-mod link;
 mod metrics;
 mod stream;
 mod worker;

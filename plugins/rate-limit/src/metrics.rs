@@ -3,8 +3,8 @@
 use sluice_core::rate_limit::check::Rule;
 use sluice_core::rate_limit::counts::LimitCounts;
 use sluice_core::rate_limit::limiter::Limiter;
-use sluice_core::redis::trouble::Trouble;
 use sluice_host::metrics::{Metric, Registry};
+use sluice_host::redis_metrics::RedisMetrics;
 use sluice_host::shared::GatewayShared;
 
 const PREFIX: &str = "sluice_rate_limit";
@@ -15,8 +15,7 @@ pub struct Metrics {
     cas_retries: Metric,
     overflow: Metric,
     contended: Metric,
-    redis: Option<RedisMetrics>,
-    breaker_was_open: bool,
+    redis: Option<OfRedis>,
 }
 
 struct LimitMetrics {
@@ -25,14 +24,10 @@ struct LimitMetrics {
     degraded: Metric,
 }
 
-struct RedisMetrics {
-    errors: Vec<Metric>,
-    callouts: Metric,
-    commands: Metric,
-    batch_size: Metric,
+struct OfRedis {
+    common: RedisMetrics,
     deny_cache_hits: Metric,
     refunds: Metric,
-    breaker_open: Metric,
 }
 
 impl Metrics {
@@ -47,17 +42,10 @@ impl Metrics {
                 degraded: registry.counter(&format!("{PREFIX}.limit.{}.degraded", rule.name)),
             })
             .collect();
-        let redis = with_redis.then(|| RedisMetrics {
-            errors: Trouble::ALL
-                .iter()
-                .map(|kind| registry.counter(&format!("{PREFIX}.redis.error.{}", kind.name())))
-                .collect(),
-            callouts: registry.counter(&format!("{PREFIX}.redis.callouts")),
-            commands: registry.counter(&format!("{PREFIX}.redis.commands")),
-            batch_size: registry.histogram(&format!("{PREFIX}.redis.batch_size")),
+        let redis = with_redis.then(|| OfRedis {
+            common: RedisMetrics::define(&mut registry, PREFIX),
             deny_cache_hits: registry.counter(&format!("{PREFIX}.redis.deny_cache_hits")),
             refunds: registry.counter(&format!("{PREFIX}.redis.refunds")),
-            breaker_open: registry.gauge(&format!("{PREFIX}.redis.breaker_open")),
         });
         Self {
             limits,
@@ -65,7 +53,6 @@ impl Metrics {
             overflow: registry.counter(&format!("{PREFIX}.local.overflow")),
             contended: registry.counter(&format!("{PREFIX}.local.contended")),
             redis,
-            breaker_was_open: false,
             registry,
         }
     }
@@ -74,9 +61,7 @@ impl Metrics {
     pub fn batches(&mut self, limiter: &mut Limiter<GatewayShared>) {
         for size in limiter.counts.batch_sizes.drain(..) {
             if let Some(redis) = &self.redis {
-                self.registry.record(redis.batch_size, size as u64);
-                self.registry.add(redis.callouts, 1);
-                self.registry.add(redis.commands, size as u64);
+                redis.common.batch(&mut self.registry, size);
             }
         }
     }
@@ -104,9 +89,9 @@ impl Metrics {
         self.registry.add(self.overflow, table.full);
         self.registry.add(self.contended, table.contended);
         if let Some(redis) = &self.redis {
-            for (metric, count) in redis.errors.iter().zip(&mut limiter.counts.troubles) {
-                self.registry.add(*metric, std::mem::take(count));
-            }
+            redis
+                .common
+                .troubles(&mut self.registry, &mut limiter.counts.troubles);
             self.registry.add(
                 redis.deny_cache_hits,
                 std::mem::take(&mut limiter.counts.deny_cache_hits),
@@ -118,14 +103,9 @@ impl Metrics {
         self.registry.flush();
     }
 
-    /// The gauge counts the workers whose breaker is open: each adds itself, and takes itself away.
     fn breaker(&mut self, open: bool) {
-        if let Some(redis) = &self.redis
-            && open != self.breaker_was_open
-        {
-            self.registry
-                .shift(redis.breaker_open, if open { 1 } else { -1 });
-            self.breaker_was_open = open;
+        if let Some(redis) = &mut self.redis {
+            redis.common.breaker(&mut self.registry, open);
         }
     }
 

@@ -1,15 +1,15 @@
 //! One worker's limits: the limiter, and the host services it needs.
 
-use crate::link::{Ended, Link};
 use crate::metrics::Metrics;
 use sluice_core::gcra::{PS_PER_S, Ps};
-use sluice_core::policy::redis::Transport;
 use sluice_core::rate_limit::answer::{self, Style};
 use sluice_core::rate_limit::check::{Reason, Standing, Verdict};
 use sluice_core::rate_limit::limiter::Limiter;
 use sluice_core::rate_limit::plan::Plan;
 use sluice_core::redis::trouble::Trouble;
 use sluice_core::selector::Request;
+use sluice_host::gathering::Gathering;
+use sluice_host::link::{Ended, Link};
 use sluice_host::shared::{self, GatewayShared};
 use sluice_host::stream::Others;
 use sluice_host::wakeup::Wakeup;
@@ -19,19 +19,6 @@ use std::collections::HashMap;
 /// Deadlines are kept to a quarter of the time that a request may wait, within these bounds.
 const TICK_MIN: Ps = PS_PER_S / 200;
 const TICK_MAX: Ps = PS_PER_S / 10;
-
-/// Rounds of events that a batch gathers for at most.
-const MAX_ROUNDS: u32 = 8;
-
-/// A batch on its way together.
-#[derive(Default)]
-struct Gathering {
-    /// A wake-up has been called and has not come yet.
-    waking: bool,
-    /// How many commands there were when it was called.
-    seen: usize,
-    rounds: u32,
-}
 
 /// What a new request comes to.
 pub enum Decided {
@@ -47,12 +34,17 @@ pub struct Worker {
     root: u32,
     plan: Plan,
     limiter: Limiter<GatewayShared>,
-    link: Link,
-    wakeup: Option<Wakeup>,
-    gathering: Gathering,
+    /// None without a Redis.
+    redis: Option<Way>,
     metrics: Metrics,
     /// Standings of requests that waited and were admitted, until their responses pass.
     admitted: HashMap<u32, Vec<Standing>>,
+}
+
+/// The way to Redis, and when it is taken.
+struct Way {
+    link: Link,
+    gathering: Gathering,
 }
 
 impl Worker {
@@ -66,14 +58,11 @@ impl Worker {
             .redis
             .as_ref()
             .map_or(TICK_MAX * 4, |redis| redis.timeout);
-        let redis = plan.policy().redis.as_ref();
-        let cluster = redis.map_or(String::new(), |redis| redis.cluster_name.clone());
-        let link = match redis.map(|redis| redis.transport) {
-            Some(Transport::Stream) => Link::stream(cluster),
-            _ => Link::Callouts { cluster },
-        };
-        let wakeup = match redis {
-            Some(_) => Some(Wakeup::register()?),
+        let redis = match &plan.policy().redis {
+            Some(redis) => Some(Way {
+                link: Link::new(redis),
+                gathering: Gathering::new(Wakeup::register()?),
+            }),
             None => None,
         };
         clock::tick_every((timeout / 4).clamp(TICK_MIN, TICK_MAX));
@@ -86,12 +75,10 @@ impl Worker {
         );
         Ok(Self {
             root,
-            metrics: Metrics::define(&rules, wakeup.is_some()),
+            metrics: Metrics::define(&rules, redis.is_some()),
             limiter: Limiter::new(GatewayShared, settings, rules),
             plan,
-            link,
-            wakeup,
-            gathering: Gathering::default(),
+            redis,
             admitted: HashMap::new(),
         })
     }
@@ -118,35 +105,22 @@ impl Worker {
         }
     }
 
-    /// Has the gathered commands sent soon: by the wake-up that is under way, or by a new one. A host that refuses
-    /// leaves them to the next tick.
+    /// Has the gathered commands sent soon.
     fn gather(&mut self) {
         if self.limiter.is_ready()
-            && !self.gathering.waking
-            && let Some(wakeup) = self.wakeup
+            && let Some(way) = &mut self.redis
         {
-            self.gathering = Gathering {
-                waking: wakeup.call(),
-                seen: self.limiter.gathered(),
-                rounds: 0,
-            };
+            way.gathering.call(self.limiter.gathered());
         }
     }
 
-    /// A wake-up has come: one round of the gateway's events is over. As long as each round brings more commands, the
-    /// batch is worth waiting for; a callout costs as much as a dozen commands.
+    /// A wake-up has come.
     pub fn woken(&mut self, queue: u32, now: Ps) {
-        let Some(wakeup) = self.wakeup.filter(|wakeup| wakeup.taken(queue)) else {
-            return;
-        };
         let gathered = self.limiter.gathered();
-        if gathered > self.gathering.seen && self.gathering.rounds < MAX_ROUNDS && wakeup.call() {
-            self.gathering.seen = gathered;
-            self.gathering.rounds += 1;
-            return;
+        let way = self.redis.as_mut();
+        if way.is_some_and(|way| way.gathering.woken(queue, gathered)) {
+            self.send(now);
         }
-        self.gathering.waking = false;
-        self.send(now);
     }
 
     /// A callout has come to its end.
@@ -156,14 +130,18 @@ impl Worker {
 
     /// A message of the stream to Redis has come.
     pub fn message(&mut self, token: u32, size: usize, now: Ps) {
-        let ended = self.link.message(token, size);
-        self.ended(ended, now);
+        if let Some(way) = &mut self.redis {
+            let ended = way.link.message(token, size);
+            self.ended(ended, now);
+        }
     }
 
     /// The stream to Redis has ended.
     pub fn closed(&mut self, token: u32, status: u32, now: Ps) {
-        let ended = self.link.closed(token, status);
-        self.ended(ended, now);
+        if let Some(way) = &mut self.redis {
+            let ended = way.link.closed(token, status);
+            self.ended(ended, now);
+        }
     }
 
     fn ended(&mut self, ended: Ended, now: Ps) {
@@ -177,11 +155,12 @@ impl Worker {
     }
 
     pub fn tick(&mut self, now: Ps) {
-        let overdue = self.link.tick(now);
-        self.ended(overdue, now);
+        if let Some(way) = &mut self.redis {
+            way.gathering.ticked();
+            let overdue = way.link.tick(now);
+            self.ended(overdue, now);
+        }
         self.limiter.tick(now);
-        // Should a wake-up ever get lost, the next one is called all the same.
-        self.gathering.waking = false;
         self.send(now);
         self.metrics.publish(&mut self.limiter);
     }
@@ -190,10 +169,13 @@ impl Worker {
     fn send(&mut self, now: Ps) {
         let Self {
             limiter,
-            link,
+            redis: Some(Way { link, .. }),
             metrics,
             ..
-        } = self;
+        } = self
+        else {
+            return self.release();
+        };
         let (login, login_replies) = limiter.login();
         let login = login.to_vec();
         limiter.send(now, |batch| {

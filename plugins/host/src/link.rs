@@ -1,17 +1,20 @@
 //! The way to Redis: a callout for each batch, or one stream that stays open.
 
+use crate::callout;
+use crate::duplex::{self, Duplex};
 use sluice_core::gcra::Ps;
+use sluice_core::policy::redis::{Redis, Transport};
 use sluice_core::redis::conversation::Conversation;
 use sluice_core::redis::trouble::Trouble;
-use sluice_host::callout;
-use sluice_host::duplex::{self, Duplex};
 
+#[derive(Debug)]
 pub enum Link {
     Callouts { cluster: String },
     Stream(StreamLink),
 }
 
 /// A stream that is opened when there is something to send, and again after it ended.
+#[derive(Debug)]
 pub struct StreamLink {
     cluster: String,
     open: Option<(Duplex, Conversation)>,
@@ -23,15 +26,24 @@ pub struct StreamLink {
 pub type Ended = Vec<(u32, Result<Vec<u8>, Trouble>)>;
 
 impl Link {
-    pub fn stream(cluster: String) -> Self {
-        Self::Stream(StreamLink {
-            cluster,
-            open: None,
-            last_token: 0,
-        })
+    /// The way that the policy names; nothing is opened before there is something to send.
+    #[must_use]
+    pub fn new(redis: &Redis) -> Self {
+        let cluster = redis.cluster_name.clone();
+        match redis.transport {
+            Transport::Callout => Self::Callouts { cluster },
+            Transport::Stream => Self::Stream(StreamLink {
+                cluster,
+                open: None,
+                last_token: 0,
+            }),
+        }
     }
 
     /// Sends a batch of `replies` commands and returns its token. `login` is what a new connection begins with.
+    ///
+    /// # Errors
+    /// When nothing was sent; no reply will come.
     pub fn send(
         &mut self,
         body: &[u8],
@@ -122,6 +134,7 @@ impl StreamLink {
         match &mut self.open {
             Some((duplex, conversation)) if duplex.is(token) => {
                 let ended = failed(conversation, duplex::trouble(status));
+                duplex.close();
                 self.open = None;
                 ended
             }

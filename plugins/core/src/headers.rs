@@ -37,6 +37,12 @@ impl Headers {
         Self { buffer }
     }
 
+    /// The serialised map.
+    #[must_use]
+    pub fn serialized(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// All pairs in order.
     #[must_use]
     pub fn iter(&self) -> Iter<'_> {

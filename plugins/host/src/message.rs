@@ -2,7 +2,7 @@
 
 use crate::raw;
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::MapType;
+use proxy_wasm::types::{BufferType, MapType};
 use sluice_core::headers::Headers;
 use sluice_core::selector::Request;
 use std::borrow::Cow;
@@ -39,6 +39,78 @@ impl Request for CurrentRequest {
 pub fn add_response_header(name: &str, value: &[u8]) {
     // A host that refuses the field has its reasons (too many, too large); the answer is still good without it.
     let _ = hostcalls::add_map_value_bytes(MapType::HttpResponseHeaders, name, value);
+}
+
+/// The head of the response. To be used in `on_http_response_headers` only.
+#[must_use]
+pub fn response_headers() -> Headers {
+    raw::headers(MapType::HttpResponseHeaders)
+}
+
+/// Puts a field into the request in the place of all of its name. False when the request has gone on.
+pub fn set_request_header(name: &[u8], value: &[u8]) -> bool {
+    raw::set_header(MapType::HttpRequestHeaders, name, value)
+}
+
+/// Takes all fields of a name out of the request.
+pub fn remove_request_header(name: &str) {
+    raw::remove_header(MapType::HttpRequestHeaders, name);
+}
+
+/// Puts a field into the response in the place of all of its name. False when its head has gone on.
+pub fn set_response_header(name: &[u8], value: &[u8]) -> bool {
+    raw::set_header(MapType::HttpResponseHeaders, name, value)
+}
+
+/// Takes all fields of a name out of the response.
+pub fn remove_response_header(name: &str) {
+    raw::remove_header(MapType::HttpResponseHeaders, name);
+}
+
+/// A property of the gateway that is a whole number.
+#[must_use]
+pub fn number(path: &[&str]) -> Option<u64> {
+    let bytes = hostcalls::get_property(path.to_vec()).ok().flatten()?;
+    bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+/// A property of the gateway that is bytes; empty where it has none.
+#[must_use]
+pub fn bytes(path: &[&str]) -> Vec<u8> {
+    let bytes = hostcalls::get_property(path.to_vec());
+    bytes.ok().flatten().unwrap_or_default()
+}
+
+/// The part of the request's body that is not known yet: what the gateway holds from `from` to `size`. Call it in
+/// `on_http_request_body` only, with its size.
+#[must_use]
+pub fn request_body(from: usize, size: usize) -> Vec<u8> {
+    body(BufferType::HttpRequestBody, from, size)
+}
+
+/// The same of the response's body, in `on_http_response_body`.
+#[must_use]
+pub fn response_body(from: usize, size: usize) -> Vec<u8> {
+    body(BufferType::HttpResponseBody, from, size)
+}
+
+fn body(buffer: BufferType, from: usize, size: usize) -> Vec<u8> {
+    if size <= from {
+        return Vec::new();
+    }
+    let bytes = hostcalls::get_buffer(buffer, from, size - from);
+    bytes.ok().flatten().unwrap_or_default()
+}
+
+/// Answers in place of the upstream, with fields of any bytes. `details` is what the gateway's log says of it. False when
+/// the gateway refuses.
+pub fn answer_bytes(
+    status: u16,
+    details: &str,
+    fields: &[(Vec<u8>, Vec<u8>)],
+    body: &[u8],
+) -> bool {
+    raw::answer(status, details, &Headers::from_pairs(fields), body)
 }
 
 /// Answers the request of the stream whose callback is running, in place of the upstream.

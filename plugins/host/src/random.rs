@@ -11,3 +11,10 @@ pub fn up_to(most: Ps) -> Ps {
         Err(_) => most,
     }
 }
+
+/// 16 random bytes; none where the host has no random numbers.
+#[must_use]
+pub fn token() -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).ok().map(|()| bytes)
+}

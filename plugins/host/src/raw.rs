@@ -1,7 +1,9 @@
-//! The one host call that is made past the SDK: a header map as the buffer that the host serialised it to.
+//! The host calls that are made past the SDK: header maps as the buffers that hosts serialise them to, and calls whose
+//! refusal is an answer.
 //!
-//! The SDK takes that buffer apart into two allocations for each header, which is most of what a filter costs on a
-//! request with a dozen headers. [`Headers`] reads it in place.
+//! The SDK takes a map's buffer apart into two allocations for each header, which is most of what a filter costs on a
+//! request with a dozen headers; [`Headers`] reads it in place. It takes only text for the values of an answer's header,
+//! and it panics where a host refuses to change a map that is gone.
 
 #![allow(unsafe_code)]
 
@@ -11,6 +13,24 @@ use sluice_core::headers::Headers;
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_get_header_map_pairs(map: MapType, data: *mut *mut u8, size: *mut usize) -> Status;
+    fn proxy_replace_header_map_value(
+        map: MapType,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> Status;
+    fn proxy_remove_header_map_value(map: MapType, name: *const u8, name_size: usize) -> Status;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> Status;
 }
 
 /// All headers of a map; none when the map is gone.
@@ -26,4 +46,41 @@ pub(crate) fn headers(map: MapType) -> Headers {
     // exactly this size; it is ours now.
     let buffer = unsafe { Vec::from_raw_parts(data, size, size) };
     Headers::from_serialized(buffer)
+}
+
+/// Puts one field in the place of all of its name. False when the map is gone.
+pub(crate) fn set_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
+    // SAFETY: the host reads both while the call lasts.
+    let status = unsafe {
+        proxy_replace_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    };
+    status == Status::Ok
+}
+
+/// Takes away all fields of one name. False when the map is gone.
+pub(crate) fn remove_header(map: MapType, name: &str) -> bool {
+    // SAFETY: the host reads the name while the call lasts.
+    let status = unsafe { proxy_remove_header_map_value(map, name.as_ptr(), name.len()) };
+    status == Status::Ok
+}
+
+/// Answers in place of the upstream. `details` is what the gateway's log says of it. False when the host refuses.
+pub(crate) fn answer(status: u16, details: &str, headers: &Headers, body: &[u8]) -> bool {
+    let headers = headers.serialized();
+    // No gRPC status.
+    const NONE: i32 = -1;
+    // SAFETY: the host reads all three while the call lasts.
+    let status = unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            NONE,
+        )
+    };
+    status == Status::Ok
 }

@@ -4,6 +4,11 @@
 use crate::message;
 use proxy_wasm::hostcalls;
 
+/// Resets the stream whose callback is running: its response has begun, and must not look complete.
+pub fn reset_response() {
+    let _ = hostcalls::reset_http_response();
+}
+
 /// The other streams, as seen from root context `own`. Dropping it makes that the effective context again.
 #[derive(Debug)]
 pub struct Others {
@@ -19,6 +24,23 @@ impl Others {
     /// Sends the paused request of stream `id` on its way. Exactly once per pause. False when the stream has ended.
     pub fn resume_request(&self, id: u32) -> bool {
         hostcalls::set_effective_context(id).is_ok() && hostcalls::resume_http_request().is_ok()
+    }
+
+    /// Runs `act` as stream `id`: what it does to header maps and answers is done to that stream's. `None` when the stream
+    /// has ended.
+    pub fn act<T>(&self, id: u32, act: impl FnOnce() -> T) -> Option<T> {
+        hostcalls::set_effective_context(id).ok().map(|()| act())
+    }
+
+    /// Sends the paused response of stream `id` on its way. Exactly once per pause. False when the stream has ended.
+    pub fn resume_response(&self, id: u32) -> bool {
+        hostcalls::set_effective_context(id).is_ok() && hostcalls::resume_http_response().is_ok()
+    }
+
+    /// Resets the stream whose response has begun, so that its client sees that it was cut. False when the stream has
+    /// ended.
+    pub fn reset_response(&self, id: u32) -> bool {
+        hostcalls::set_effective_context(id).is_ok() && hostcalls::reset_http_response().is_ok()
     }
 
     /// Answers the paused request of stream `id`. False when the stream has ended.

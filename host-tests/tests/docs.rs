@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use host_tests::tools;
 use serde_json::Value;
+use sluice_core::idempotency::key_syntax;
+use sluice_core::idempotency::settings::KeyMode;
+use sluice_core::policy::idempotency::Idempotency;
 use sluice_core::policy::rate_limit::RateLimit;
 
 fn read(path: &Path) -> String {
@@ -57,12 +60,15 @@ fn every_policy_in_the_documents_loads() {
         for (language, policy) in blocks(&read(&path)) {
             if language == "json" {
                 count += 1;
-                RateLimit::load(policy.as_bytes())
-                    .unwrap_or_else(|error| panic!("{}: {error}\n{policy}", path.display()));
+                let loaded = match path.file_stem().and_then(|name| name.to_str()) {
+                    Some("idempotency") => Idempotency::load(policy.as_bytes()).map(drop),
+                    _ => RateLimit::load(policy.as_bytes()).map(drop),
+                };
+                loaded.unwrap_or_else(|error| panic!("{}: {error}\n{policy}", path.display()));
             }
         }
     }
-    assert!(count >= 4, "only {count} policies were found");
+    assert!(count >= 7, "only {count} policies were found");
 }
 
 /// The policy of the README is the one in the configuration that it tells people to start.
@@ -81,20 +87,35 @@ fn the_readme_shows_the_policy_of_its_example() {
 
 #[test]
 fn every_field_of_a_policy_is_described() {
-    let schema = repository_file("envoy-config/schemas/rate-limit.schema.json");
-    let schema: Value = serde_json::from_str(&schema).unwrap();
-    let mut words = BTreeSet::new();
-    collect_words(&schema, &mut words);
-    assert!(words.len() > 60, "{words:?}");
-    let page = repository_file("docs/rate-limit.md");
-    let missing: Vec<&String> = words
-        .iter()
-        .filter(|word| !is_described(&page, word))
-        .collect();
-    assert!(
-        missing.is_empty(),
-        "docs/rate-limit.md leaves out {missing:?}"
-    );
+    let rate_limit = schema("rate-limit");
+    let mut idempotency = schema("idempotency");
+    // What both have is described once, where the other page links to.
+    let shared = &rate_limit["$defs"];
+    let own = idempotency["$defs"].as_object_mut().unwrap();
+    own.retain(|name, definition| shared[name] != *definition);
+    assert!(!own.contains_key("Match"), "a match is the same everywhere");
+    for (filter, schema, least) in [
+        ("rate-limit", rate_limit, 60),
+        ("idempotency", idempotency, 50),
+    ] {
+        let mut words = BTreeSet::new();
+        collect_words(&schema, &mut words);
+        assert!(words.len() > least, "{words:?}");
+        let page = repository_file(&format!("docs/{filter}.md"));
+        let missing: Vec<&String> = words
+            .iter()
+            .filter(|word| !is_described(&page, word))
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "docs/{filter}.md leaves out {missing:?}"
+        );
+    }
+}
+
+fn schema(filter: &str) -> Value {
+    let schema = repository_file(&format!("envoy-config/schemas/{filter}.schema.json"));
+    serde_json::from_str(&schema).unwrap()
 }
 
 /// The names of all fields, and all words that stand for a choice.
@@ -125,6 +146,31 @@ fn is_described(page: &str, word: &str) -> bool {
         || page.contains(&format!(".{word}`"))
         || page.contains(&format!("\"{word}\""))
         || page.contains(&format!("`{word}: "))
+}
+
+/// The table of the page, held to the parser.
+#[test]
+fn keys_are_read_as_the_table_says() {
+    let page = repository_file("docs/idempotency.md");
+    let (_, table) = page.split_once("| Field value |").unwrap();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    for row in rows {
+        let [_, value, strict, compat, _] = row.as_slice() else {
+            panic!("{row:?}");
+        };
+        let value = value.trim_matches('`');
+        for (mode, expected) in [(KeyMode::Strict, strict), (KeyMode::Compat, compat)] {
+            let key = key_syntax::parse([value.as_bytes()], mode);
+            let found = key.map_or("refused".to_owned(), Option::unwrap);
+            assert_eq!(found, *expected, "{value} {mode:?}");
+        }
+    }
 }
 
 #[test]

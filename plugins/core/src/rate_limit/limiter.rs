@@ -235,10 +235,7 @@ impl<S: SharedData + Clone> Limiter<S> {
                 Spent::Short => {}
             }
         }
-        let denial = self
-            .denied
-            .get(check.hash, check.cost, now, lent.tolerance());
-        if let Some(denial) = denial {
+        if let Some(denial) = self.denied.get(check.hash, check.cost, now) {
             self.counts.deny_cache_hits += 1;
             part.state = State::Denied {
                 reason: Reason::Exceeded {

@@ -257,3 +257,41 @@ fn a_cost_of_zero_passes_and_writes_nothing() {
         assert!(redis.records.is_empty(), "{mode:?}");
     }
 }
+
+#[test]
+fn a_denial_for_tokens_that_were_only_reserved_does_not_last() {
+    let settings = Redis {
+        hash_slots: true,
+        ..redis(OnError::Deny)
+    };
+    let mut gateway = Gateway::new(1, &[STRICT, STRICT], settings);
+    let mut redis = ModelRedis::default();
+    // One token in many hours, and an empty limit of another subject.
+    let quota = Quota::new(1, Duration::from_secs(50_000), 1).unwrap();
+    let slow = || Check {
+        ruling: Ruling::Metered(Allowance::new(quota, 1, Duration::from_secs(50_000))),
+        ..check(0, 1, 1)
+    };
+    let tight = || Check {
+        subject: b"tenant".to_vec(),
+        ..check(1, 1, 1)
+    };
+    assert!(is_admitted(&gateway.ask(
+        0,
+        &mut redis,
+        vec![tight()],
+        START
+    )));
+    // The first reserves the token, which the second wants at that moment; then the first is denied after all.
+    gateway.begin(0, vec![slow(), tight()], START);
+    gateway.begin(0, vec![slow()], START);
+    let settled = gateway.run(0, &mut redis, START);
+    assert!(settled.iter().all(|(_, verdict)| !is_admitted(verdict)));
+    let later = START + 2 * PS_PER_S;
+    assert!(is_admitted(&gateway.ask(
+        0,
+        &mut redis,
+        vec![slow()],
+        later
+    )));
+}

@@ -151,7 +151,10 @@ impl<S: SharedData + Clone> Limiter<S> {
         let late: Vec<u32> = self
             .tickets
             .iter()
-            .filter(|(_, ticket)| ticket.deadline <= now)
+            .filter(|(_, ticket)| {
+                // A clock that went back must not prolong the wait.
+                ticket.deadline <= now || ticket.deadline - now > self.redis.timeout
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in late {

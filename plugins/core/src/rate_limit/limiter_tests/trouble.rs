@@ -66,6 +66,17 @@ fn a_wait_ends_by_its_deadline_whatever_redis_does() {
 }
 
 #[test]
+fn a_clock_that_goes_back_does_not_prolong_a_wait() {
+    let mut gateway = Gateway::new(1, &[STRICT], redis(OnError::Deny));
+    gateway.begin(0, vec![check(0, 10, 1)], START);
+    gateway.send(0, START);
+    gateway.workers[0].tick(START);
+    assert!(gateway.workers[0].settled().is_empty());
+    gateway.workers[0].tick(START - 3600 * PS_PER_S);
+    assert_eq!(gateway.workers[0].settled().len(), 1);
+}
+
+#[test]
 fn a_client_that_leaves_is_forgotten() {
     for mode in [STRICT, LEASED] {
         let mut gateway = Gateway::new(1, &[mode], redis(OnError::Deny));

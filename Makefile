@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint bench clean tools
+.PHONY: help demo build test soak lint bench clean tools
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 WASM := wasm32-wasip1
@@ -39,6 +39,12 @@ build: ## Build the filters into dist/
 
 test: lint build tools ## Lint, build, and run every test, those on a real Envoy and Redis too
 	@$(with-tools) cargo test --workspace --features sluice-core/schema
+
+SEEDS ?= 1000000
+START ?=
+
+soak: build ## Play seeds until one breaks a promise: SEEDS so many, START the first
+	@cargo run -p sluice-seeds --bin soak -- $(SEEDS) $(START)
 
 lint: ## Check the format, and clippy for every target
 	@cargo fmt --all --check

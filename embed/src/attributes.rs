@@ -43,6 +43,17 @@ impl Attributes {
     }
 }
 
+/// Names that stand for more than one attribute.
+pub(crate) const GROUPS: [&[u8]; 7] = [
+    b"connection",
+    b"destination",
+    b"request",
+    b"response",
+    b"source",
+    b"upstream",
+    b"xds",
+];
+
 /// The attributes that Envoy takes from the request headers as they are at the moment.
 pub(crate) fn of_request(headers: &Headers, path: &[u8]) -> Option<Vec<u8>> {
     let name = path.strip_prefix(b"request\0")?;

@@ -203,7 +203,7 @@ impl Vm {
         if waits {
             self.change_root(number, |root| root.pending_done = true);
         } else {
-            self.delete(number)?;
+            self.forget(number)?;
         }
         Ok((!waits, self.take_effects()))
     }

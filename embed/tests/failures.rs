@@ -41,6 +41,7 @@ fn a_trap_kills_the_vm_until_it_is_rebuilt() {
         Err(VmError::Dead)
     ));
     assert!(matches!(gateway.vm.done(stream), Err(VmError::Dead)));
+    assert!(matches!(gateway.vm.delete(stream), Err(VmError::Dead)));
     assert_eq!(gateway.vm.streams(), 0, "a dead VM's streams still end");
 
     gateway.vm.rebuild().unwrap();

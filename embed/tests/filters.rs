@@ -32,7 +32,7 @@ fn rate_limit_admits_what_its_policy_says() {
             (Action::Pause(_), [Effect::LocalReply(reply)]) => reply.status,
             other => unreachable!("{other:?}"),
         });
-        gateway.vm.done(stream).unwrap();
+        gateway.end(stream);
     }
     assert_eq!(answers, [200, 200, 429], "{:?}", gateway.said());
     assert_eq!(gateway.vm.streams(), 0);

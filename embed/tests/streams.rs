@@ -39,7 +39,7 @@ fn a_map_is_gone_once_its_phase_went_on_and_stays_while_it_is_held() {
                 .vm
                 .response_headers(stream, Headers::from([(":status", "200")]), true);
         assert_eq!(outcome.unwrap().effects, [Effect::ResumeResponse(stream)]);
-        gateway.vm.done(stream).unwrap();
+        gateway.end(stream);
         gateway.said()
     };
     // Went on: gone from the body on, there again for the log only.
@@ -235,7 +235,7 @@ fn a_filter_acts_on_other_contexts_while_they_live() {
         ["00", "00", "00", "00", "00", "12", "02", "02"]
     );
     assert_eq!(effects, [Effect::ResumeRequest(stream)]);
-    gateway.vm.done(stream).unwrap();
+    gateway.end(stream);
     let effects = gateway.vm.tick(gateway.root).unwrap();
     assert_eq!(gateway.said()[0], "02", "the stream is gone");
     assert_eq!(effects, []);
@@ -263,10 +263,10 @@ fn a_context_is_made_with_its_first_callback_and_ends_in_envoys_order() {
         [""; 0],
         "a filter that saw no request sees no response"
     );
-    gateway.vm.done(stream).unwrap();
+    gateway.end(stream);
     assert_eq!(gateway.said(), ["12", "01", "21", "22", "23"]);
     let stream = gateway.requested();
-    gateway.vm.done(stream).unwrap();
+    gateway.end(stream);
     assert_eq!(gateway.said(), ["13", "01", "21", "22", "23"]);
     assert_eq!(gateway.vm.streams(), 0);
 }

@@ -40,14 +40,14 @@ pub(crate) fn first(fields: &Fields, name: &str) -> Option<String> {
 
 /// Reads one message after another.
 #[derive(Debug)]
-pub struct Reader {
-    stream: TcpStream,
+pub struct Reader<S = TcpStream> {
+    stream: S,
     pending: Vec<u8>,
 }
 
-impl Reader {
+impl<S: Read> Reader<S> {
     #[must_use]
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: S) -> Self {
         Self {
             stream,
             pending: Vec::new(),
@@ -55,7 +55,7 @@ impl Reader {
     }
 
     #[must_use]
-    pub fn stream(&mut self) -> &mut TcpStream {
+    pub fn stream(&mut self) -> &mut S {
         &mut self.stream
     }
 

@@ -108,7 +108,8 @@ pub(super) fn get_property(
     let (memory, host) = guest.split()?;
     let path = slice(memory, path, size)?;
     let path = path.strip_suffix(b"\0").unwrap_or(path);
-    if path.is_empty() {
+    // A group of attributes cannot be told as a whole.
+    if path.is_empty() || (host.stream().is_some() && attributes::GROUPS.contains(&path)) {
         return Err(Status::SerializationFailure.into());
     }
     let value = property(host, path).ok_or(Status::NotFound)?;
@@ -136,13 +137,11 @@ fn property(host: &Host, path: &[u8]) -> Option<Vec<u8>> {
     request
         .and_then(|headers| attributes::of_request(headers, path))
         .or_else(|| response.and_then(|headers| attributes::of_response(headers, path)))
-        // Envoy finds what was set by the first name of the path only.
+        // Envoy finds what was set by the first name of the path only, or among all state of the stream.
         .or_else(|| {
-            stream
-                .state
-                .get(path)
-                .filter(|_| !path.contains(&0))
-                .cloned()
+            let name = path.strip_prefix(b"filter_state\0wasm.").unwrap_or(path);
+            let set = stream.state.get(name);
+            set.filter(|_| !name.contains(&0)).cloned()
         })
 }
 

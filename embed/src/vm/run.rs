@@ -178,7 +178,7 @@ impl Vm {
     }
 
     /// Tells the filter that a context is gone, and forgets it.
-    pub(super) fn delete(&mut self, number: u32) -> Result<(), VmError> {
+    pub(super) fn forget(&mut self, number: u32) -> Result<(), VmError> {
         let callback = self.exports.delete.clone();
         let result = self.run(number, callback.as_ref(), number);
         self.store.data_mut().contexts.remove(&number);
@@ -190,7 +190,7 @@ impl Vm {
         let done = std::mem::take(&mut self.store.data_mut().done);
         let stop = self.store.data().stop;
         for number in done {
-            self.delete(number)?;
+            self.forget(number)?;
         }
         self.store.data_mut().stop = stop;
         Ok(())

@@ -63,7 +63,10 @@ impl Vm {
         end_of_stream: bool,
     ) -> Result<Outcome, VmError> {
         let number = self.find_stream(stream)?;
-        if !self.stream(number)?.created {
+        let stream = self.stream_mut(number)?;
+        if !stream.created {
+            // For the log.
+            stream.response.headers.value = Some(headers);
             return Ok(self.unseen());
         }
         self.headers_came(number, Side::Response, headers, end_of_stream)
@@ -94,22 +97,12 @@ impl Vm {
         self.trailers_came(stream, Side::Response, trailers)
     }
 
-    /// The stream ended, well or not: `proxy_on_log`, `proxy_on_done`, `proxy_on_delete`, in the order of Envoy, and the
-    /// context is gone. In a dead VM only the context goes.
+    /// The stream ended, well or not: `proxy_on_log`, then `proxy_on_done`. The gateway carries out what the filter asks
+    /// for in them, which for the most part is too late, and then calls [`Vm::delete`].
     ///
     /// # Errors
-    /// As [`Vm::request_headers`]; the context is gone all the same.
+    /// As [`Vm::request_headers`].
     pub fn done(&mut self, stream: StreamId) -> Result<Vec<Effect>, VmError> {
-        if stream.generation != self.generation {
-            return Err(VmError::StaleContext);
-        }
-        let ended = self.end(stream);
-        self.store.data_mut().contexts.remove(&stream.number);
-        ended?;
-        Ok(self.take_effects())
-    }
-
-    fn end(&mut self, stream: StreamId) -> Result<(), VmError> {
         let number = self.find_stream(stream)?;
         let root = self.stream(number)?.root;
         self.create(number, root)?;
@@ -120,7 +113,23 @@ impl Vm {
         // An HTTP stream ends whatever `proxy_on_done` answers.
         let done = self.exports.done.clone();
         self.run(number, done.as_ref(), number)?;
-        self.delete(number)
+        Ok(self.take_effects())
+    }
+
+    /// The end of a stream's context: `proxy_on_delete`. In a dead VM the context only goes.
+    ///
+    /// # Errors
+    /// As [`Vm::request_headers`]; the context is gone all the same.
+    pub fn delete(&mut self, stream: StreamId) -> Result<Vec<Effect>, VmError> {
+        if stream.generation != self.generation {
+            return Err(VmError::StaleContext);
+        }
+        let deleted = self
+            .find_stream(stream)
+            .and_then(|number| self.forget(number));
+        self.store.data_mut().contexts.remove(&stream.number);
+        deleted?;
+        Ok(self.take_effects())
     }
 
     /// A header or trailer map as the filter left it. `None` before it came.

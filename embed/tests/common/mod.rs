@@ -192,6 +192,12 @@ impl Gateway {
         stream
     }
 
+    /// The end of a stream.
+    pub fn end(&mut self, stream: StreamId) {
+        self.vm.done(stream).unwrap();
+        self.vm.delete(stream).unwrap();
+    }
+
     /// What was logged since the last time.
     pub fn said(&self) -> Vec<String> {
         self.log.take().into_iter().map(|(_, line)| line).collect()

@@ -191,6 +191,10 @@ impl Core {
         let mut state = self.state();
         let state = &mut *state;
         // A call that has timed out meanwhile is executed all the same, like one that waited in a socket.
+        if state.redis.frozen && state.is_for_redis(number) {
+            state.redis.waiting.push(Event::CallArrives(number));
+            return;
+        }
         let Some(call) = state.calls.get_mut(&number) else {
             return state.late_call(number);
         };
@@ -223,6 +227,20 @@ impl Core {
 }
 
 impl State {
+    fn is_for_redis(&mut self, number: u64) -> bool {
+        let open = self
+            .calls
+            .get(&number)
+            .map(|call| (call.worker, &call.request));
+        let late = self.late.get(&number).map(|(worker, call)| (*worker, call));
+        let Some((worker, call)) = open.or(late) else {
+            return false;
+        };
+        let upstream = call.upstream.clone();
+        let cluster = self.gateways[worker.gateway].cluster(&upstream);
+        matches!(cluster, Some(Cluster::Redis))
+    }
+
     fn serve(&mut self, worker: WorkerId, request: &HttpCall) -> CallAnswer {
         let now = self.now;
         match self.gateways[worker.gateway].cluster(&request.upstream) {

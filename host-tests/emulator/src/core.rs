@@ -5,7 +5,7 @@ use crate::callout::{Call, Cluster};
 use crate::draws::Draws;
 use crate::event::{Event, StreamKey, Task, WorkerId};
 use crate::exchange::{Answer, Ended, Exchange, OriginRequest};
-use crate::gateway::Gateway;
+use crate::gateway::{FailurePolicy, Gateway};
 use crate::plan::Plan;
 use crate::redis::{RedisNode, RedisStream};
 use crate::schedule::Schedule;
@@ -157,6 +157,10 @@ impl Core {
         self.state().gateways[gateway].buffer_limit
     }
 
+    pub fn failure_policy(&self, worker: WorkerId) -> FailurePolicy {
+        self.state().gateway(worker).failure_policy
+    }
+
     pub fn next_number(&self) -> u64 {
         self.state().next_number()
     }
@@ -179,7 +183,7 @@ impl Core {
     }
 
     /// The head of an answer has gone to the client.
-    pub fn answer_headers(&self, x: usize, headers: Headers) {
+    pub fn answer_headers(&self, x: usize, headers: Headers, only_headers: bool, closes: bool) {
         let mut state = self.state();
         let at = Duration::from_nanos(state.now);
         let status = headers
@@ -191,6 +195,8 @@ impl Core {
             status,
             headers,
             at,
+            only_headers,
+            closes,
             ..Answer::default()
         });
     }
@@ -231,12 +237,12 @@ impl Core {
         let worker = {
             let mut state = self.state();
             let gateway = state.gateway(id);
-            match gateway.workers[id.worker].take() {
+            match gateway.place(id.worker).take() {
                 Some(worker) => worker,
                 None => {
                     let event = Event::Worker(id, task);
                     let entry = crate::schedule::Entry { key, event };
-                    gateway.inboxes[id.worker].push(entry);
+                    gateway.inbox(id.worker).push(entry);
                     return;
                 }
             }
@@ -249,8 +255,8 @@ impl Core {
         act(&mut worker);
         let mut state = self.state();
         let gateway = state.gateway(id);
-        gateway.workers[id.worker] = Some(worker);
-        for entry in std::mem::take(&mut gateway.inboxes[id.worker]) {
+        *gateway.place(id.worker) = Some(worker);
+        for entry in std::mem::take(gateway.inbox(id.worker)) {
             state.schedule.put_back(entry);
         }
     }

@@ -16,6 +16,7 @@ impl std::fmt::Display for WorkerId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.worker {
             crate::services::CANARY => write!(f, "g{} canary", self.gateway),
+            crate::services::MAIN => write!(f, "g{} main", self.gateway),
             worker => write!(f, "g{}w{worker}", self.gateway),
         }
     }
@@ -74,12 +75,23 @@ pub(crate) enum Task {
     StreamOpens(StreamKey),
     /// A message has come on a gRPC stream.
     StreamMessage(StreamKey, Vec<u8>),
-    /// A gRPC stream has ended, with this status.
-    StreamEnds(StreamKey, u32),
+    /// A gRPC stream has ended.
+    StreamEnds(StreamKey, StreamEnd),
     /// The filter gets another configuration.
     Reload(Vec<u8>),
     /// The VM crashes in its next call, after so many of its host calls on shared state.
     Kill(u32),
+}
+
+/// How a gRPC stream ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StreamEnd {
+    /// There is no connection.
+    Unavailable,
+    /// The server has closed it.
+    Closed,
+    /// It is broken off.
+    Reset,
 }
 
 /// Why a request to the origin failed.

@@ -21,6 +21,8 @@ pub struct Request {
     pub trailers: Headers,
     /// Whether the end comes with the last piece of the body, as HTTP/2 can say it. HTTP/1.1 tells the end by itself.
     pub ends_with_body: bool,
+    /// Whether the end never comes: the client sends what there is, and waits.
+    pub unfinished: bool,
     /// The client's address.
     pub source: String,
 }
@@ -37,6 +39,7 @@ impl Request {
             body: Vec::new(),
             trailers: Headers::new(),
             ends_with_body: false,
+            unfinished: false,
             source: "127.0.0.1:40000".to_owned(),
         }
     }
@@ -94,6 +97,11 @@ pub struct Answer {
     pub trailers: Headers,
     /// When the head came, in virtual time.
     pub at: Duration,
+    /// The head was all there is.
+    pub only_headers: bool,
+    /// The gateway closes a connection of HTTP/1.1 after it: the request had not come in whole, or cannot be trusted to
+    /// end where it seems to.
+    pub closes: bool,
     /// Whether all of it has come.
     pub complete: bool,
 }
@@ -143,6 +151,8 @@ pub struct Exchange {
     pub at_origin: Option<usize>,
     /// When what was sent to the origin last comes there.
     pub(crate) upstream_at: u64,
+    /// When there is a connection to the origin.
+    pub(crate) connected_at: u64,
     /// There is no connection to the origin.
     pub(crate) unreachable: bool,
 }
@@ -172,6 +182,8 @@ pub struct OriginRequest {
     pub trailers: Headers,
     /// When the head came, in virtual time.
     pub at: Duration,
+    /// The head was all there is.
+    pub only_headers: bool,
     /// Whether all of it has come.
     pub complete: bool,
     /// Whether the gateway has broken it off.

@@ -3,6 +3,7 @@
 use crate::core::{Core, State};
 use crate::event::{Task, WorkerId};
 use crate::plan::Fault;
+use crate::services::MAIN;
 use std::sync::Arc;
 
 impl Core {
@@ -19,6 +20,8 @@ impl Core {
                 state.break_streams();
             }
             Fault::RedisUp => state.redis.down = false,
+            Fault::RedisFreeze => state.redis.frozen = true,
+            Fault::RedisThaw => state.thaw_redis(),
             Fault::RedisMode(mode) => state.redis.server.set_mode(mode),
             Fault::RedisFailover { lost_writes } => {
                 state.redis.server.failover(lost_writes);
@@ -60,7 +63,8 @@ impl Core {
             return;
         }
         let mut state = self.state();
-        for worker in 0..state.gateways[gateway].workers.len() {
+        let workers = 0..state.gateways[gateway].workers.len();
+        for worker in workers.chain([MAIN]) {
             state.errands += 1;
             let id = WorkerId { gateway, worker };
             let latency = state.plan.latency.queue;

@@ -4,6 +4,7 @@ use crate::callout::Cluster;
 use crate::event::Event;
 use crate::exchange::{OriginReply, OriginRequest, OriginTrouble};
 use crate::schedule::Entry;
+use crate::services::MAIN;
 use crate::worker::Worker;
 use sluice_embed::memory::{MetricsStore, SharedQueues, SharedStore};
 use sluice_embed::{Attributes, Module, Plugin, VmOptions};
@@ -29,6 +30,19 @@ impl<F: FnMut(&OriginRequest) -> OriginReply + Send> Origin for F {
     }
 }
 
+/// What becomes of requests once the VM of their worker has crashed. The request that it crashed on is broken off in any
+/// case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FailurePolicy {
+    /// `FAIL_RELOAD`: they are answered 503 until the VM is loaded again.
+    #[default]
+    Reload,
+    /// `FAIL_CLOSED`: they are answered 503.
+    Closed,
+    /// `FAIL_OPEN`: they pass without the filter.
+    Open,
+}
+
 /// How a gateway is set up.
 pub struct GatewayOptions {
     /// The filter, compiled. Compile it once and give it to every world of the process.
@@ -49,6 +63,10 @@ pub struct GatewayOptions {
     pub idle_timeout: Duration,
     /// How long the origin has for its answer: the route's `timeout`.
     pub route_timeout: Duration,
+    /// Timeouts of routes of their own, by how the paths start.
+    pub route_timeouts: Vec<(String, Duration)>,
+    /// What a crash of a VM means for requests: `failure_policy`.
+    pub failure_policy: FailurePolicy,
     /// How soon after it was loaded a crashed VM may be loaded again: `reload_config`.
     pub reload_backoff: Duration,
     /// Attributes of every stream beyond those that the emulator gives.
@@ -73,6 +91,8 @@ impl GatewayOptions {
             buffer_limit: 1024 * 1024,
             idle_timeout: Duration::from_secs(300),
             route_timeout: Duration::from_secs(15),
+            route_timeouts: Vec::new(),
+            failure_policy: FailurePolicy::default(),
             reload_backoff: Duration::from_secs(1),
             attributes: Attributes::default(),
         }
@@ -107,6 +127,9 @@ pub(crate) struct Gateway {
     pub shared: Arc<SharedStore>,
     pub queues: Arc<SharedQueues>,
     pub metrics: Arc<MetricsStore>,
+    /// The main thread has a VM of its own, which serves no requests.
+    pub main: Option<Box<Worker>>,
+    pub main_inbox: Vec<Entry<Event>>,
     /// A worker that is running is not in its place.
     pub workers: Vec<Option<Box<Worker>>>,
     /// What has come for workers whose call is interrupted.
@@ -116,6 +139,8 @@ pub(crate) struct Gateway {
     pub buffer_limit: usize,
     pub idle_timeout: u64,
     pub route_timeout: u64,
+    pub route_timeouts: Vec<(String, u64)>,
+    pub failure_policy: FailurePolicy,
     pub reload_backoff: u64,
     pub attributes: Attributes,
     /// How far its wall clock is off, in nanoseconds.
@@ -125,6 +150,29 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// The place of a worker, or of the main thread.
+    pub fn place(&mut self, worker: usize) -> &mut Option<Box<Worker>> {
+        match worker {
+            MAIN => &mut self.main,
+            worker => &mut self.workers[worker],
+        }
+    }
+
+    pub fn inbox(&mut self, worker: usize) -> &mut Vec<Entry<Event>> {
+        match worker {
+            MAIN => &mut self.main_inbox,
+            worker => &mut self.inboxes[worker],
+        }
+    }
+
+    /// How long the origin has for a request with this path; 0 is for ever.
+    pub fn timeout_of(&self, path: &[u8]) -> u64 {
+        let own = self.route_timeouts.iter();
+        let mut own = own.filter(|(start, _)| path.starts_with(start.as_bytes()));
+        own.next()
+            .map_or(self.route_timeout, |(_, timeout)| *timeout)
+    }
+
     pub fn cluster(&mut self, name: &[u8]) -> Option<&mut Cluster> {
         self.clusters.get_mut(std::str::from_utf8(name).ok()?)
     }

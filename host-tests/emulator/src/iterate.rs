@@ -227,10 +227,11 @@ impl Worker {
         let Some(stream) = self.streams.get_mut(&x) else {
             return;
         };
-        let is_over = match way {
-            Side::Request => stream.response.complete,
-            Side::Response => stream.encode_complete,
-        };
+        let is_over = stream.over
+            || match way {
+                Side::Request => stream.response.complete,
+                Side::Response => stream.encode_complete,
+            };
         let side = stream.side(way);
         if is_over || !side.begun {
             return;

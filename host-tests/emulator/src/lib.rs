@@ -18,6 +18,7 @@
 //! assert_eq!(world.exchange(sent).status(), 200);
 //! ```
 
+mod attributes;
 mod baton;
 mod callout;
 mod core;
@@ -35,6 +36,7 @@ mod schedule;
 mod seeds;
 mod services;
 mod side;
+mod start;
 mod stream;
 mod tasks;
 mod trace;
@@ -45,7 +47,7 @@ pub use callout::{CallAnswer, Cluster};
 pub use exchange::{
     Answer, Client, Ended, Exchange, OriginReply, OriginRequest, OriginTrouble, Request,
 };
-pub use gateway::{GatewayOptions, Origin};
+pub use gateway::{FailurePolicy, GatewayOptions, Origin};
 pub use plan::{
     CalloutFaults, Fault, Interruption, Latency, OriginFaults, Plan, Span, StreamFaults,
 };

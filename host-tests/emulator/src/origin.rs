@@ -4,10 +4,13 @@
 use crate::core::Core;
 use crate::event::{Event, Piece, Task, UpstreamFailure};
 use crate::exchange::{OriginReply, OriginRequest, OriginTrouble};
-use crate::stream::{Reply, Stream};
+use crate::stream::Reply;
 use crate::worker::Worker;
-use sluice_embed::{Attributes, Map, Side};
+use sluice_embed::{Map, Side};
 use std::time::Duration;
+
+/// What Envoy calls a refused connection.
+pub(crate) const CONNECTION_REFUSED: &str = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";
 
 impl Worker {
     /// What is behind the filter: the origin for a request, the client for a response.
@@ -46,6 +49,23 @@ impl Worker {
             return;
         };
         stream.request_headers = headers.clone();
+        if headers.get(":path").is_none() || headers.get("x-forwarded-proto").is_none() {
+            // Routes are chosen by these.
+            stream.flags |= 0x100;
+            self.local_reply(core, x, Reply::new(404, "", "route_not_found"));
+            return;
+        }
+        let broken = |value: &[u8]| value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'));
+        if let Some((name, _)) = headers.iter().find(|(_, value)| broken(value)) {
+            stream.flags |= 0x4_0000;
+            let name = String::from_utf8_lossy(name);
+            let text = format!("invalid header value for: {name}");
+            let details = format!(
+                "filter_removed_required_request_headers{{invalid_header_value_for:_{name}}}"
+            );
+            self.local_reply(core, x, Reply::new(503, &text, &details));
+            return;
+        }
         let mut state = core.state();
         let state_ = &mut *state;
         let request = OriginRequest {
@@ -61,8 +81,10 @@ impl Worker {
             Ok(()) => None,
         };
         stream.upstream_open = true;
-        let latency = state_.plan.latency.origin;
-        let at = state_.now + state_.draws.span(latency);
+        let latency = state_.plan.latency.clone();
+        let connected_at = state_.now + state_.draws.span(latency.connect);
+        let at = connected_at + state_.draws.span(latency.origin);
+        state_.exchanges[x].connected_at = connected_at;
         state_.exchanges[x].upstream_at = at;
         match trouble {
             None => state_.enter(at, Event::Origin(x, Piece::Headers(headers, end))),
@@ -100,17 +122,23 @@ impl Worker {
     /// The answer's head goes to the client.
     fn pass_response_headers(&mut self, core: &Core, x: usize, end: bool) {
         let headers = self.map(x, Map::ResponseHeaders);
-        let Some(stream) = self.streams.get_mut(&x) else {
+        let Some(stream) = self.streams.get_mut(&x).filter(|stream| !stream.over) else {
             return;
         };
         stream.encoded = true;
-        core.answer_headers(x, headers);
+        core.answer_headers(x, headers, end, stream.closes());
         if end {
             self.finish(core, x);
         }
     }
 
     fn pass_response_data(&mut self, core: &Core, x: usize, piece: &[u8], end: bool) {
+        if self.streams.get(&x).is_none_or(|stream| stream.over) {
+            return;
+        }
+        if let Some(stream) = self.streams.get_mut(&x) {
+            stream.sent += piece.len();
+        }
         core.answer_data(x, piece);
         if end {
             self.finish(core, x);
@@ -130,7 +158,9 @@ impl Worker {
         let is_last = !matches!(piece, Piece::Headers(_, false) | Piece::Body(_, false));
         stream.upstream_open = !is_last;
         match piece {
-            Piece::Headers(headers, end) => {
+            Piece::Headers(mut headers, end) => {
+                let took = core.upstream_millis(x);
+                headers.add("x-envoy-upstream-service-time", took.to_string());
                 stream.upstream_responded = true;
                 stream.details = "via_upstream".into();
                 self.headers_come(core, x, Side::Response, headers, end);
@@ -158,7 +188,7 @@ impl Worker {
                 0x20,
                 503,
                 "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
-                "upstream_reset_before_response_started{remote_connection_failure}",
+                CONNECTION_REFUSED,
             ),
             UpstreamFailure::NoHost => (0x02, 503, "no healthy upstream", "no_healthy_upstream"),
             UpstreamFailure::Reset => (
@@ -172,7 +202,15 @@ impl Worker {
         stream.flags |= flag;
         core.upstream_reset(x);
         if stream.upstream_responded {
-            stream.details = "upstream_reset_after_response_started{connection_termination}".into();
+            // A body of unknown length that ends early breaks the rules; one that says its length is only cut short.
+            let sized = stream.response_headers.get("content-length").is_some();
+            let reason = if sized {
+                "connection_termination"
+            } else {
+                stream.flags = stream.flags & !flag | 0x80_0000;
+                "protocol_error"
+            };
+            stream.details = format!("upstream_reset_after_response_started{{{reason}}}");
             self.reset(core, x);
         } else {
             self.local_reply(core, x, Reply::new(status, body, details));
@@ -180,22 +218,17 @@ impl Worker {
     }
 }
 
-impl Stream {
-    /// What a filter can read of a response beside its headers.
-    pub fn response_attributes(&self) -> Attributes {
-        let mut attributes = Attributes::default()
-            .number(&["response", "flags"], self.flags)
-            .text(&["response", "code_details"], &self.details);
-        let status = self.response_headers.get(":status");
-        let status = status.and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
-        if let Some(status) = status {
-            attributes = attributes.number(&["response", "code"], status);
-        }
-        attributes
-    }
-}
-
 impl Core {
+    /// How long the origin has had a request.
+    fn upstream_millis(&self, x: usize) -> u128 {
+        let state = self.state();
+        let came = state.exchanges[x].at_origin;
+        let came = came.map_or(Duration::ZERO, |seen| state.origin_log[seen].at);
+        Duration::from_nanos(state.now)
+            .saturating_sub(came)
+            .as_millis()
+    }
+
     /// The gateway's connection to the origin is gone: what the origin has of the request is all it gets.
     fn upstream_reset(&self, x: usize) {
         let mut state = self.state();
@@ -210,13 +243,19 @@ impl Core {
     pub fn at_origin(&self, x: usize, piece: Piece) {
         let mut state = self.state();
         let state = &mut *state;
-        let seen = match (piece, state.exchanges[x].at_origin) {
+        let exchange = &state.exchanges[x];
+        let ended_at = crate::plan::nanos(exchange.ended_at);
+        if exchange.is_over() && ended_at < exchange.connected_at {
+            return;
+        }
+        let seen = match (piece, exchange.at_origin) {
             (Piece::Headers(headers, end), _) => {
                 let seen = state.origin_log.len();
                 state.origin_log.push(OriginRequest {
                     exchange: x,
                     headers,
                     at: Duration::from_nanos(state.now),
+                    only_headers: end,
                     complete: end,
                     // The stream has ended while the head was on its way.
                     reset: state.exchanges[x].is_over(),
@@ -272,7 +311,10 @@ impl crate::core::State {
             gateway: self.exchanges[x].gateway.0,
             worker: self.exchanges[x].worker,
         };
-        let timeout = self.gateways[worker.gateway].route_timeout;
+        let path = self.exchanges[x]
+            .at_origin
+            .and_then(|seen| self.origin_log[seen].headers.get(":path"));
+        let timeout = self.gateways[worker.gateway].timeout_of(path.unwrap_or_default());
         let latency = self.plan.latency.origin;
         let mut at = self.now + crate::plan::nanos(reply.after) + self.draws.span(latency);
         if timeout > 0 {

@@ -67,6 +67,8 @@ pub struct Plan {
 pub struct Latency {
     /// Between one piece of a client's request and the next.
     pub client: Span,
+    /// Until there is a connection to an origin: nothing where one is free. A request that ends before is never sent.
+    pub connect: Span,
     /// From a gateway to an origin, and back, for each piece.
     pub origin: Span,
     /// From a gateway to Redis or another callout's server, and back.
@@ -150,6 +152,10 @@ pub enum Fault {
     RedisDown,
     /// Redis can be connected to again.
     RedisUp,
+    /// Redis stands still: connections stay, and what comes waits, until [`Fault::RedisThaw`].
+    RedisFreeze,
+    /// Redis goes on, with what has waited first.
+    RedisThaw,
     /// Redis answers as in this mode.
     RedisMode(sluice_model_redis::Mode),
     /// A replica takes over that lacks the last writes.
@@ -197,6 +203,7 @@ impl Plan {
         Self {
             latency: Latency {
                 client: Span::micros(0, 300),
+                connect: Span::micros(0, 100),
                 origin: Span::micros(50, 2_000),
                 callout: Span::micros(20, 500),
                 queue: Span::micros(1, 20),

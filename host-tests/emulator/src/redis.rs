@@ -2,20 +2,21 @@
 
 use crate::callout::{CallAnswer, Cluster, reply};
 use crate::core::{Core, EPOCH, State};
-use crate::event::{Event, StreamKey, Task};
+use crate::event::{Event, StreamEnd, StreamKey, Task};
+use crate::worker::Worker;
+use sluice_embed::Headers;
 use sluice_model_redis::{Connection, Server, Settings};
 use std::time::Duration;
-
-/// gRPC's statuses for how a stream can end.
-const UNKNOWN: u32 = 2;
-const INTERNAL: u32 = 13;
-const UNAVAILABLE: u32 = 14;
 
 /// One Redis.
 pub(crate) struct RedisNode {
     pub server: Server,
     /// It can't be connected to.
     pub down: bool,
+    /// It stands still.
+    pub frozen: bool,
+    /// What has come meanwhile.
+    pub waiting: Vec<Event>,
     /// How far its clock is off, in microseconds.
     pub clock_offset: i64,
 }
@@ -30,6 +31,8 @@ impl RedisNode {
         Self {
             server: Server::new(settings),
             down: false,
+            frozen: false,
+            waiting: Vec::new(),
             clock_offset: 0,
         }
     }
@@ -92,7 +95,7 @@ impl State {
             },
         );
         let task = match fails {
-            true => Task::StreamEnds(key, UNAVAILABLE),
+            true => Task::StreamEnds(key, StreamEnd::Unavailable),
             false => Task::StreamOpens(key),
         };
         self.task(at, key.worker, task);
@@ -116,6 +119,15 @@ impl State {
         }
     }
 
+    /// Redis goes on with what has come since it stood still.
+    pub fn thaw_redis(&mut self) {
+        self.redis.frozen = false;
+        let waiting = std::mem::take(&mut self.redis.waiting);
+        for (at, event) in (self.now..).zip(waiting) {
+            self.enter(at, event);
+        }
+    }
+
     /// All streams break: Redis has gone.
     pub fn break_streams(&mut self) {
         let now = self.now;
@@ -128,9 +140,42 @@ impl State {
             };
             if !std::mem::replace(&mut stream.ended, true) {
                 let at = stream.last_return.max(now + length) + 1;
-                self.task(at, key.worker, Task::StreamEnds(key, UNKNOWN));
+                self.task(at, key.worker, Task::StreamEnds(key, StreamEnd::Closed));
             }
         }
+    }
+}
+
+impl Worker {
+    /// The end of a stream, as Envoy's client of gRPC tells it.
+    pub fn stream_ends(&mut self, core: &Core, key: StreamKey, end: StreamEnd) {
+        const REFUSED: &str = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
+        let token = key.token;
+        if core.state().streams.remove(&key).is_none() {
+            return;
+        }
+        let what = format!("stream {token} ends: {end:?}");
+        let mut trailers = Headers::new();
+        let (status, message) = match end {
+            StreamEnd::Unavailable => {
+                // The gateway's own answer, made for gRPC.
+                self.call(core, &what, |vm| {
+                    vm.grpc_initial_metadata(token, Headers::new())
+                });
+                trailers.add(":status", "200");
+                trailers.add("content-type", "application/grpc");
+                trailers.add("grpc-status", "14");
+                trailers.add("grpc-message", REFUSED);
+                (
+                    14,
+                    format!("{REFUSED}{{{}}}", crate::origin::CONNECTION_REFUSED),
+                )
+            }
+            StreamEnd::Closed => (2, "via_upstream".to_owned()),
+            StreamEnd::Reset => (13, String::new()),
+        };
+        self.call(core, &what, |vm| vm.grpc_trailing_metadata(token, trailers));
+        self.call(core, &what, |vm| vm.grpc_close(token, status, &message));
     }
 }
 
@@ -139,6 +184,11 @@ impl Core {
     pub fn stream_arrives(&self, key: StreamKey, bytes: &[u8]) {
         let mut state = self.state();
         let state = &mut *state;
+        if state.redis.frozen {
+            let event = Event::StreamArrives(key, bytes.to_vec());
+            state.redis.waiting.push(event);
+            return;
+        }
         let faults = state.plan.streams.clone();
         let latency = state.plan.latency.callout;
         let (worker, token) = (key.worker, key.token);
@@ -156,7 +206,7 @@ impl Core {
             stream.ended = reset;
             let at = stream.last_return.max(state.now) + 1;
             if reset {
-                state.task(at, worker, Task::StreamEnds(key, INTERNAL));
+                state.task(at, worker, Task::StreamEnds(key, StreamEnd::Reset));
             }
             state.note(format_args!("{worker} stream {token} fault: {what}"));
             return;
@@ -199,7 +249,14 @@ impl Core {
             state.task(
                 at + 1,
                 worker,
-                Task::StreamEnds(key, if lost { INTERNAL } else { UNKNOWN }),
+                Task::StreamEnds(
+                    key,
+                    if lost {
+                        StreamEnd::Reset
+                    } else {
+                        StreamEnd::Closed
+                    },
+                ),
             );
         }
     }

@@ -16,6 +16,7 @@ impl Worker {
         let Some(stream) = self.streams.get_mut(&x) else {
             return;
         };
+        stream.closes |= matches!(reply.status, 400 | 431);
         let in_request = stream.request.calling.is_some();
         if in_request {
             stream.request.aborted = true;
@@ -27,7 +28,12 @@ impl Worker {
             "{} #{x} local reply {} {}",
             self.id, reply.status, reply.details
         ));
-        if !stream.response.begun {
+        if stream.over {
+            // Nobody gets it, but it passes the filter.
+            if !stream.response.begun {
+                self.send_reply(core, x, reply);
+            }
+        } else if !stream.response.begun {
             if in_request {
                 stream.prepared.get_or_insert(reply);
             } else {
@@ -67,7 +73,8 @@ impl Worker {
             return;
         };
         stream.encoded = true;
-        core.answer_headers(x, headers);
+        core.answer_headers(x, headers, body.is_empty(), stream.closes());
+        stream.sent += body.len();
         core.answer_data(x, &body);
         self.finish(core, x);
     }
@@ -105,22 +112,26 @@ impl Worker {
 
     /// The end of a stream: the request to the origin is given up, and the filter is told.
     fn end(&mut self, core: &Core, x: usize, how: Ended) {
-        let Some(mut stream) = self.streams.remove(&x) else {
+        let Some(stream) = self.streams.get_mut(&x).filter(|stream| !stream.over) else {
             return;
         };
+        stream.over = true;
         stream.encode_complete = true;
         core.ended(x, how, &stream.details, stream.upstream_open);
-        let Some(context) = stream.context else {
-            return;
-        };
-        self.contexts.remove(&context);
-        if stream.lost {
-            return;
+        let context = stream.context.filter(|_| !stream.lost);
+        let attributes = stream.last_attributes(core.state().now);
+        if let Some(context) = context {
+            self.call(core, &format!("#{x} done"), |vm| {
+                vm.set_attributes(context, attributes)?;
+                vm.done(context)
+            });
         }
-        let attributes = stream.response_attributes();
-        self.call(core, &format!("#{x} done"), |vm| {
-            vm.set_attributes(context, attributes)?;
-            vm.done(context)
-        });
+        let stream = self.streams.remove(&x);
+        if let Some(context) = stream.and_then(|stream| stream.context) {
+            self.contexts.remove(&context);
+        }
+        if let Some(context) = context {
+            self.call(core, &format!("#{x} delete"), |vm| vm.delete(context));
+        }
     }
 }

@@ -11,8 +11,11 @@ use sluice_embed::{
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// The number of a VM that is told of no queue: the main thread's.
+/// The number of the VM that a configuration is tried in. It is told of no queue, and has no timer.
 pub(crate) const CANARY: usize = usize::MAX;
+
+/// The number of the main thread's own VM.
+pub(crate) const MAIN: usize = usize::MAX - 1;
 
 pub(crate) struct WorkerServices {
     core: Arc<Core>,
@@ -161,7 +164,7 @@ impl Queues for WorkerServices {
         let mut state = self.core.state();
         for (receiver, token) in self.queues.take_notices() {
             let worker = usize::try_from(receiver.vm).unwrap_or(CANARY);
-            if worker >= state.gateways[self.id.gateway].workers.len() {
+            if worker == CANARY {
                 continue;
             }
             let latency = state.plan.latency.queue;

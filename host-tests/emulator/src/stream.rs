@@ -27,8 +27,17 @@ pub(crate) struct Stream {
     pub upstream_responded: bool,
     /// The head of the answer has gone to the client.
     pub encoded: bool,
+    /// It has ended: what the filter still asks for comes to nothing.
+    pub over: bool,
+    /// An answer of the gateway's own after which the connection is of no use.
+    pub closes: bool,
     /// All of the answer has gone to the client.
     pub encode_complete: bool,
+    /// When its head came.
+    pub opened_at: u64,
+    /// Bytes of the request's body that have come, and of the answer's that have gone.
+    pub received: usize,
+    pub sent: usize,
     /// Bits of `response.flags`.
     pub flags: i64,
     pub details: String,
@@ -87,7 +96,7 @@ impl Reply {
 }
 
 /// The gRPC status that stands for an HTTP status, by gRPC's own table.
-fn grpc_status(status: u32) -> u32 {
+pub(crate) fn grpc_status(status: u32) -> u32 {
     match status {
         400 => 13,
         401 => 16,
@@ -117,6 +126,11 @@ impl Stream {
         }
     }
 
+    /// Whether a connection of HTTP/1.1 is closed after an answer whose head goes out now.
+    pub fn closes(&self) -> bool {
+        self.closes || !self.request.complete
+    }
+
     pub fn new(context: Option<StreamId>) -> Self {
         Self {
             context,
@@ -133,7 +147,12 @@ impl Stream {
             upstream_open: false,
             upstream_responded: false,
             encoded: false,
+            over: false,
+            closes: false,
             encode_complete: false,
+            opened_at: 0,
+            received: 0,
+            sent: 0,
             flags: 0,
             details: String::new(),
             idle_at: 0,

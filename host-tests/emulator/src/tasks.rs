@@ -1,11 +1,15 @@
 //! What a worker does when something happens.
 
 use crate::core::Core;
-use crate::event::{Piece, Task, WorkerId};
+use crate::event::{Piece, Task};
 use crate::exchange::Request;
+use crate::gateway::FailurePolicy;
 use crate::stream::{Reply, Stream};
 use crate::worker::Worker;
-use sluice_embed::{Attributes, Headers, Plugin, RootId, Side};
+use sluice_embed::{Headers, Plugin, RootId, Side};
+
+/// How large a request's head may be: Envoy's `max_request_headers_kb` is 60 where nothing is said.
+const MAX_HEADERS: usize = 60 * 1024;
 
 impl Worker {
     pub fn perform(&mut self, core: &Core, task: Task) {
@@ -47,15 +51,7 @@ impl Worker {
                     vm.grpc_message(token, message)
                 });
             }
-            Task::StreamEnds(key, status) => {
-                let token = key.token;
-                let known = core.state().streams.remove(&key).is_some();
-                if known {
-                    self.call(core, &format!("stream {token} ends: {status}"), |vm| {
-                        vm.grpc_close(token, status, "")
-                    });
-                }
-            }
+            Task::StreamEnds(key, end) => self.stream_ends(core, key, end),
             Task::Reload(configuration) => self.reload(core, configuration),
             Task::Kill(after) => self.services.doom(after),
         }
@@ -68,6 +64,9 @@ impl Worker {
         match piece {
             Piece::Headers(headers, end) => self.open(core, x, headers, end),
             Piece::Body(piece, end) => {
+                if let Some(stream) = self.streams.get_mut(&x) {
+                    stream.received += piece.len();
+                }
                 self.data_comes(core, x, Side::Request, piece, end, false);
             }
             Piece::Trailers(trailers) => {
@@ -83,7 +82,7 @@ impl Worker {
     /// A new stream.
     fn open(&mut self, core: &Core, x: usize, headers: Headers, end: bool) {
         self.revive(core);
-        let attributes = core.attributes(self.id, x);
+        let attributes = core.attributes(self.id, x, &headers);
         let context = match self.root.filter(|_| !self.dead) {
             Some(root) => self.vm.open_stream(root, attributes).ok(),
             None => None,
@@ -93,16 +92,23 @@ impl Worker {
         }
         let mut stream = Stream::new(context);
         stream.root = self.root;
+        stream.opened_at = core.state().now;
         self.streams.insert(x, stream);
         self.touch(core, x);
         let idle_at = self.streams.get(&x).map_or(0, |stream| stream.idle_at);
         core.state().task(idle_at, self.id, Task::Idle(x));
+        if headers.byte_size() > MAX_HEADERS {
+            // It cannot be read: the filter hears of the end only.
+            let text = "Request Header Fields Too Large";
+            self.local_reply(core, x, Reply::new(431, text, "request_headers_too_large"));
+            return;
+        }
         self.headers_come(core, x, Side::Request, headers, end);
     }
 
     /// Loads a crashed VM again, if it is time.
     fn revive(&mut self, core: &Core) {
-        if !self.dead {
+        if !self.dead || core.failure_policy(self.id) != FailurePolicy::Reload {
             return;
         }
         let (now, backoff, plugin) = {
@@ -217,32 +223,8 @@ impl Worker {
     }
 }
 
-impl Core {
-    /// The attributes of a new stream.
-    fn attributes(&self, worker: WorkerId, x: usize) -> Attributes {
-        let mut state = self.state();
-        let source = state.exchanges[x].request.source.clone();
-        let gateway = state.gateway(worker);
-        let port = source
-            .rsplit_once(':')
-            .and_then(|(_, port)| port.parse().ok());
-        let mut attributes = Attributes::default()
-            .text(&["source", "address"], &source)
-            .number(&["source", "port"], port.unwrap_or(0))
-            .text(&["destination", "address"], "127.0.0.1:10000")
-            .number(&["destination", "port"], 10_000)
-            .number(&["connection", "id"], i64::try_from(x).unwrap_or(0))
-            .text(&["request", "protocol"], "HTTP/1.1")
-            .text(&["plugin_name"], &gateway.plugin.name)
-            .text(&["plugin_root_id"], &gateway.plugin.root_id)
-            .text(&["plugin_vm_id"], &gateway.vm.vm_id);
-        attributes.extend(gateway.attributes.clone());
-        attributes
-    }
-}
-
-/// The head of a request as it comes to the filter.
-pub(crate) fn head(request: &Request) -> Headers {
+/// The head of a request as it comes to the filter: with what a gateway at the edge adds.
+pub(crate) fn head(x: usize, request: &Request) -> Headers {
     let mut headers = Headers::from([
         (":authority", request.authority.as_str()),
         (":path", request.path.as_str()),
@@ -252,5 +234,13 @@ pub(crate) fn head(request: &Request) -> Headers {
     for (name, value) in request.headers.iter() {
         headers.add(name, value);
     }
+    // It holds for this gateway only.
+    headers.remove("transfer-encoding");
+    let client = request.source.rsplit_once(':');
+    let client = client.map_or(request.source.as_str(), |(address, _)| address);
+    headers.add("x-forwarded-for", client);
+    headers.replace("x-forwarded-proto", "http");
+    headers.replace("x-envoy-external-address", client);
+    headers.replace("x-request-id", format!("00000000-0000-4000-8000-{x:012x}"));
     headers
 }

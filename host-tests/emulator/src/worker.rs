@@ -3,6 +3,7 @@
 use crate::callout;
 use crate::core::Core;
 use crate::event::WorkerId;
+use crate::gateway::FailurePolicy;
 use crate::services::WorkerServices;
 use crate::stream::{Reply, Stream};
 use sluice_embed::{Action, Effect, Headers, Map, Outcome, RootId, Side, StreamId, Vm, VmError};
@@ -57,6 +58,9 @@ impl Worker {
         }
         let context = match stream.context {
             Some(context) if !stream.lost => context,
+            _ if !stream.failure_replied && core.failure_policy(self.id) == FailurePolicy::Open => {
+                return Called::Skipped;
+            }
             _ => {
                 self.fail_stream(core, x);
                 return Called::Failed;

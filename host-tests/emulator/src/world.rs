@@ -5,12 +5,11 @@ use crate::event::{Event, Piece, Task, WorkerId};
 use crate::exchange::{Client, Ended, Exchange, OriginRequest, Request};
 use crate::gateway::{Gateway, GatewayOptions};
 use crate::plan::{Fault, Plan, Span, nanos};
-use crate::services::{CANARY, WorkerServices};
-use crate::worker::Worker;
+use crate::services::MAIN;
+use sluice_embed::StartError;
 use sluice_embed::memory::{MetricsStore, SharedQueues, SharedStore};
-use sluice_embed::{Plugin, StartError, Vm};
 use sluice_model_redis::Server;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -37,7 +36,8 @@ impl World {
         }
     }
 
-    /// Starts a gateway: the main thread tries the plugin out in a VM of its own, then each worker starts it.
+    /// Starts a gateway: the main thread tries the plugin out in a VM that it drops, starts it in one of its own, then
+    /// each worker starts it.
     ///
     /// # Errors
     /// When the filter refuses the configuration, or fails. The log in the trace says more.
@@ -51,6 +51,8 @@ impl World {
                 shared: Arc::new(SharedStore::default()),
                 queues: Arc::new(SharedQueues::default()),
                 metrics: Arc::new(MetricsStore::default()),
+                main: None,
+                main_inbox: Vec::new(),
                 workers: Vec::new(),
                 inboxes: Vec::new(),
                 clusters: options.clusters,
@@ -58,6 +60,12 @@ impl World {
                 buffer_limit: options.buffer_limit,
                 idle_timeout: nanos(options.idle_timeout),
                 route_timeout: nanos(options.route_timeout),
+                route_timeouts: options
+                    .route_timeouts
+                    .into_iter()
+                    .map(|(start, timeout)| (start, nanos(timeout)))
+                    .collect(),
+                failure_policy: options.failure_policy,
                 reload_backoff: nanos(options.reload_backoff),
                 attributes: options.attributes,
                 clock_offset: 0,
@@ -67,6 +75,12 @@ impl World {
         };
         let plugin = self.core.state().gateways[index].plugin.clone();
         self.core.try_on_main_thread(index, &plugin.configuration)?;
+        let mut main = self.core.new_worker(WorkerId {
+            gateway: index,
+            worker: MAIN,
+        })?;
+        main.start(&self.core, &plugin);
+        self.core.state().gateways[index].main = Some(main);
         for worker in 0..options.workers {
             let id = WorkerId {
                 gateway: index,
@@ -127,9 +141,24 @@ impl World {
             details: String::new(),
             at_origin: None,
             upstream_at: 0,
+            connected_at: 0,
             unreachable: false,
         });
         x
+    }
+
+    /// The client of an exchange leaves now, if it is not over.
+    pub fn leave(&mut self, exchange: usize) {
+        let mut state = self.core.state();
+        let Exchange {
+            gateway, worker, ..
+        } = state.exchanges[exchange];
+        let id = WorkerId {
+            gateway: gateway.0,
+            worker,
+        };
+        let now = state.now;
+        state.task(now, id, Task::Abort(exchange));
     }
 
     /// Works off the schedule up to this time, and sets the clock to it.
@@ -303,6 +332,19 @@ impl World {
         worker.map_or(0, |worker| worker.vm.memory_bytes())
     }
 
+    /// What Redis answers to a command of the test's own.
+    pub fn redis_command(&mut self, arguments: &[&str]) -> Vec<u8> {
+        let mut request = format!("*{}\r\n", arguments.len());
+        for argument in arguments {
+            request += &format!("${}\r\n{argument}\r\n", argument.len());
+        }
+        let mut state = self.core.state();
+        let micros = state.redis.now(state.now);
+        let mut connection = state.redis.server.connect();
+        let server = &mut state.redis.server;
+        server.feed(&mut connection, request.as_bytes(), micros)
+    }
+
     /// Redis, to look into and to change.
     #[must_use]
     pub fn redis(&mut self) -> Redis<'_> {
@@ -341,7 +383,8 @@ impl State {
         let latency = self.plan.latency.client;
         let mut at = sent;
         let only_headers = request.body.is_empty() && request.trailers.is_empty();
-        let head = Piece::Headers(crate::tasks::head(request), only_headers);
+        let only_headers = only_headers && !request.unfinished;
+        let head = Piece::Headers(crate::tasks::head(x, request), only_headers);
         self.task(at, worker, Task::Request(x, head));
         let last = request.body.len().wrapping_sub(1);
         let end = request.ends_with_body && request.trailers.is_empty();
@@ -350,7 +393,7 @@ impl State {
             let piece = Piece::Body(piece.clone(), end && number == last);
             self.task(at, worker, Task::Request(x, piece));
         }
-        if only_headers || (end && !request.body.is_empty()) {
+        if only_headers || request.unfinished || (end && !request.body.is_empty()) {
             return;
         }
         at += 1;
@@ -359,66 +402,5 @@ impl State {
             false => Piece::Trailers(request.trailers.clone()),
         };
         self.task(at, worker, Task::Request(x, piece));
-    }
-}
-
-impl Core {
-    /// Starts the plugin with this configuration in a VM of the main thread, and drops it.
-    pub fn try_on_main_thread(
-        &self,
-        gateway: usize,
-        configuration: &[u8],
-    ) -> Result<(), StartError> {
-        let id = WorkerId {
-            gateway,
-            worker: CANARY,
-        };
-        let plugin = Plugin {
-            configuration: configuration.to_vec(),
-            ..self.state().gateway(id).plugin.clone()
-        };
-        let mut canary = self.new_worker(id)?;
-        canary.vm.start(&plugin)?;
-        Ok(())
-    }
-
-    /// Services for a VM.
-    fn services(&self, id: WorkerId) -> Arc<WorkerServices> {
-        let core = self.own.upgrade().expect("whoever calls this holds it");
-        let mut state = self.state();
-        let seed = state.draws.schedule.u64(..);
-        let gateway = state.gateway(id);
-        WorkerServices::new(
-            &core,
-            id,
-            Arc::clone(&gateway.shared),
-            Arc::clone(&gateway.queues),
-            Arc::clone(&gateway.metrics),
-            fastrand::Rng::with_seed(seed),
-        )
-    }
-
-    fn new_worker(&self, id: WorkerId) -> Result<Box<Worker>, StartError> {
-        let (module, mut options) = {
-            let mut state = self.state();
-            let gateway = state.gateway(id);
-            (gateway.module.clone(), gateway.vm.clone())
-        };
-        options.number = id.worker as u64;
-        let services = self.services(id);
-        let vm = Vm::new(&module, &options, &services.services())?;
-        Ok(Box::new(Worker {
-            id,
-            vm,
-            dead: false,
-            loaded_at: self.state().now,
-            root: None,
-            draining: Vec::new(),
-            streams: BTreeMap::new(),
-            contexts: HashMap::new(),
-            after: VecDeque::new(),
-            ticks: HashMap::new(),
-            services,
-        }))
     }
 }

@@ -123,7 +123,7 @@ fn troubles_of_the_origin_are_answered_as_the_gateway_words_them() {
         (
             OriginTrouble::ResetAfter(1),
             200,
-            "upstream_reset_after_response_started{connection_termination}",
+            "upstream_reset_after_response_started{protocol_error}",
         ),
     ] {
         let mut reply = OriginReply::failing(trouble);

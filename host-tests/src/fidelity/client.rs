@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::observed::{self, Answer};
+use super::observed::Answer;
 use super::origin::{push_body, push_fields};
 use super::pace::Pace;
 use super::scenario::Request;
@@ -85,14 +85,7 @@ fn exchange(stream: TcpStream, request: &Request, pace: Pace) -> Answer {
         let _ = push_body(&mut writer, head, copy.body.as_ref(), pieces, false, &pace);
     });
     let answer = match Reader::new(stream).response(request.method == "HEAD") {
-        Ok(message) => Answer {
-            status: message.status,
-            headers: observed::fields(&message.headers),
-            body: observed::body(&message.body),
-            trailers: observed::fields(&message.trailers),
-            cut: !message.complete,
-            ..Answer::default()
-        },
+        Ok(message) => message.into(),
         Err(_) => Answer {
             cut: true,
             ..Answer::default()

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::Fields;
+use crate::message::{Fields, Message};
 
 /// Headers whose presence is the gateway's own business: they are left out.
 pub const MASKED: [&str; 9] = [
@@ -103,6 +103,19 @@ pub struct Answer {
     pub statuses: BTreeMap<u16, usize>,
 }
 
+impl From<Message> for Answer {
+    fn from(message: Message) -> Self {
+        Self {
+            status: message.status,
+            headers: fields(&message.headers),
+            body: body(&message.body),
+            trailers: fields(&message.trailers),
+            cut: !message.complete,
+            ..Self::default()
+        }
+    }
+}
+
 /// A request as it came to the origin.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -121,6 +134,36 @@ pub struct Arrived {
     /// How many the same came one after another.
     #[serde(skip_serializing_if = "is_zero")]
     pub again: u16,
+}
+
+/// All requests that came to an origin, by path and method; the same one again is told once.
+#[must_use]
+pub fn arrived(messages: &[Message]) -> Vec<Arrived> {
+    let mut all: Vec<Arrived> = Vec::new();
+    let mut messages: Vec<&Message> = messages.iter().collect();
+    messages.sort_by_key(|message| (&message.path, &message.method));
+    for message in messages {
+        let next = Arrived {
+            request: format!("{} {}", message.method, message.path),
+            headers: fields(&message.headers),
+            body: body(&message.body),
+            trailers: fields(&message.trailers),
+            cut: !message.complete,
+            again: 0,
+        };
+        match all.last_mut() {
+            Some(last)
+                if (Arrived {
+                    again: 0,
+                    ..last.clone()
+                }) == next =>
+            {
+                last.again += 1
+            }
+            _ => all.push(next),
+        }
+    }
+    all
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)]

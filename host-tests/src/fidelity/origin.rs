@@ -73,34 +73,10 @@ impl Origin {
             .count()
     }
 
-    /// Every request so far, by method and path; the same one again is told once.
+    /// Every request so far.
     #[must_use]
     pub fn arrived(&self) -> Vec<Arrived> {
-        let mut all: Vec<Arrived> = Vec::new();
-        let mut messages = self.shared.ledger().clone();
-        messages.sort_by_key(|message| (message.path.clone(), message.method.clone()));
-        for message in &messages {
-            let next = Arrived {
-                request: format!("{} {}", message.method, message.path),
-                headers: observed::fields(&message.headers),
-                body: observed::body(&message.body),
-                trailers: observed::fields(&message.trailers),
-                cut: !message.complete,
-                again: 0,
-            };
-            match all.last_mut() {
-                Some(last)
-                    if (Arrived {
-                        again: 0,
-                        ..last.clone()
-                    }) == next =>
-                {
-                    last.again += 1
-                }
-                _ => all.push(next),
-            }
-        }
-        all
+        observed::arrived(&self.shared.ledger())
     }
 }
 

@@ -3,6 +3,10 @@
 //! `SCENARIO=name` runs those whose names have that in them. `FIDELITY_RECORD=1` writes what Envoy shows into the files;
 //! read the difference before you commit it.
 
+mod backend;
+mod emulator;
+mod wire;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -12,6 +16,8 @@ use std::thread;
 use host_tests::fidelity::Runner;
 use host_tests::fidelity::envoy::Envoy;
 use host_tests::fidelity::scenario::{Scenario, record};
+
+use emulator::Emulator;
 
 const THREADS: usize = 4;
 
@@ -26,8 +32,8 @@ fn scenarios() -> Vec<PathBuf> {
     chosen
 }
 
-/// Runs all, several at once, and reports every one that differs.
-fn compare(runner: &impl Runner) {
+/// Runs all, several at once, and reports every one that differs. `records` writes it into the files instead.
+fn compare(runner: &impl Runner, records: bool) {
     let files = scenarios();
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
@@ -39,7 +45,7 @@ fn compare(runner: &impl Runner) {
                     let observed = catch_unwind(AssertUnwindSafe(|| runner.run(&scenario)));
                     let problem = match observed {
                         Err(_) => Some("did not come to its end, see above\n".to_owned()),
-                        Ok(observed) if std::env::var_os("FIDELITY_RECORD").is_some() => {
+                        Ok(observed) if records => {
                             record(file, &observed);
                             None
                         }
@@ -66,5 +72,10 @@ fn compare(runner: &impl Runner) {
 
 #[test]
 fn every_scenario_shows_on_envoy_what_its_file_says() {
-    compare(&Envoy);
+    compare(&Envoy, std::env::var_os("FIDELITY_RECORD").is_some());
+}
+
+#[test]
+fn every_scenario_shows_the_same_on_the_emulator() {
+    compare(&Emulator, false);
 }

@@ -316,12 +316,18 @@ impl World {
         self.core.state().gateways[gateway.0].crashes
     }
 
-    /// Streams and callouts that a worker holds.
+    /// Streams and callouts that a worker holds. A VM that has crashed hears no more of its callouts.
     #[must_use]
     pub fn under_way(&self, gateway: GatewayId, worker: usize) -> usize {
         let state = self.core.state();
         let worker = state.gateways[gateway.0].workers[worker].as_ref();
-        worker.map_or(0, |worker| worker.streams.len() + worker.vm.calls())
+        worker.map_or(0, |worker| {
+            let calls = match worker.vm.is_dead() {
+                true => 0,
+                false => worker.vm.calls(),
+            };
+            worker.streams.len() + calls
+        })
     }
 
     /// The bytes of a worker's linear memory.

@@ -322,7 +322,7 @@ impl World {
         let state = self.core.state();
         let worker = state.gateways[gateway.0].workers[worker].as_ref();
         worker.map_or(0, |worker| {
-            let calls = match worker.vm.is_dead() {
+            let calls = match worker.dead {
                 true => 0,
                 false => worker.vm.calls(),
             };

@@ -1,7 +1,8 @@
 //! Who is denied had too few tokens for one of the limits: where nothing fails, nobody is denied for less.
 //!
 //! A denial is held against the fullest that a bucket can have been charged when it was decided: by everything that was
-//! admitted, as late as possible, and by the reservations of requests that were under way at the time.
+//! admitted, as late as possible, by the reservations of requests that were under way at the time, and by what a
+//! reservation leaves behind: the time between a charge and its return is not given back.
 
 use super::history::{Entry, Fate, History, Ps};
 use crate::policy::{Bucket, Claim, Mode, PS_PER_MS};
@@ -17,17 +18,16 @@ const LATE: Ps = 5 * PS_PER_MS;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Charge {
     pub latest: Ps,
-    pub cost: u64,
+    /// By how much longer the bucket takes to fill.
+    pub time: Ps,
 }
 
 /// When a bucket is full again at the latest, after these charges.
 #[must_use]
-pub fn fullest(charges: &mut [Charge], bucket: Bucket) -> Ps {
+pub fn fullest(charges: &mut [Charge]) -> Ps {
     charges.sort_by_key(|charge| charge.latest);
     let charged = charges.iter();
-    charged.fold(0, |full, charge| {
-        full.max(charge.latest) + bucket.interval() * u128::from(charge.cost)
-    })
+    charged.fold(0, |full, charge| full.max(charge.latest) + charge.time)
 }
 
 /// Whether a request can have been denied between two instants.
@@ -36,7 +36,7 @@ pub fn may_deny(charges: &mut [Charge], bucket: Bucket, cost: u64, earliest: Ps)
     if cost > bucket.burst || bucket.limit == 0 {
         return true;
     }
-    let full = fullest(charges, bucket);
+    let full = fullest(charges);
     let backlog = full.saturating_sub(earliest.saturating_sub(LATE));
     backlog + bucket.interval() * u128::from(cost) > bucket.tolerance()
 }
@@ -96,15 +96,25 @@ fn may(history: &History<'_>, denied: &Entry, claim: &Claim) -> bool {
                 .any(|(other, _)| other.earliest <= denied.latest && other.latest >= since);
     }
     // Redis may have denied for a reservation that has been given back since.
-    let remembered = if rule.mode == Mode::Local { 0 } else { MEMORY };
+    let (remembered, refund) = match rule.mode {
+        Mode::Local => (0, 0),
+        Mode::Strict | Mode::Leased => (MEMORY, REFUND),
+    };
     let mut charges: Vec<Charge> = claims
-        .filter(|(other, _)| {
-            let under_way = other.latest + REFUND + remembered >= denied.earliest;
-            other.earliest <= denied.latest && (other.fate != Fate::Denied || under_way)
-        })
-        .map(|(other, own)| Charge {
-            latest: other.latest.min(denied.latest),
-            cost: own.cost,
+        .filter(|(other, _)| other.earliest <= denied.latest)
+        .map(|(other, own)| {
+            let charged = bucket.interval() * u128::from(own.cost);
+            let given_back =
+                other.fate == Fate::Denied && other.latest + REFUND + remembered < denied.earliest;
+            let kept = other.latest - other.earliest + refund;
+            Charge {
+                latest: other.latest.min(denied.latest),
+                time: if given_back {
+                    charged.min(kept)
+                } else {
+                    charged
+                },
+            }
         })
         .collect();
     may_deny(&mut charges, bucket, claim.cost, denied.earliest)
@@ -123,7 +133,7 @@ mod tests {
     fn charge(ms: Ps, cost: u64) -> Charge {
         Charge {
             latest: ms * PS_PER_MS,
-            cost,
+            time: BUCKET.interval() * u128::from(cost),
         }
     }
 

@@ -100,10 +100,10 @@ fn too_little(
         .filter(|(entry, _)| entry.fate == Fate::Admitted)
         .map(|(entry, claim)| Charge {
             latest: entry.earliest.saturating_sub(lifetime),
-            cost: claim.cost,
+            time: bucket.interval() * u128::from(claim.cost),
         })
         .collect();
-    let least = fullest(&mut charges, bucket);
+    let least = fullest(&mut charges);
     // A record that ends within the last microseconds may have expired by the time of Redis's last command.
     (least > history.end && full < least).then(|| {
         format!(
@@ -136,11 +136,11 @@ fn too_much(
             }
             Fate::Admitted | Fate::Unknown => charges.push(Charge {
                 latest: entry.latest,
-                cost: claim.cost,
+                time: interval * u128::from(claim.cost),
             }),
         }
     }
-    let most = fullest(&mut charges, bucket) + given_back;
+    let most = fullest(&mut charges) + given_back;
     // Of a record that has expired nothing is known.
     (full > history.end && full > most.max(history.end)).then(|| {
         format!(

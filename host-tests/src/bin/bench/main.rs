@@ -1,0 +1,29 @@
+//! What the filters cost on a real Envoy: throughput of one worker as a ratio to a wasm filter that does nothing.
+//!
+//! `ROUNDS` and `SECONDS` (of one run) can be set; arguments pick variants by their names, or by the beginning with a `*`
+//! behind it.
+
+mod edits;
+mod measure;
+mod rate_limit;
+
+use measure::{BASELINE, Effort};
+
+fn main() {
+    let setting = |name: &str, default: usize| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
+    };
+    let effort = Effort {
+        rounds: setting("ROUNDS", 5),
+        seconds: setting("SECONDS", 3),
+    };
+    let picked: Vec<String> = std::env::args().skip(1).collect();
+    println!(
+        "one worker, {} rounds of {} s; ratios to: {BASELINE}",
+        effort.rounds, effort.seconds
+    );
+    rate_limit::run(&picked, effort);
+}

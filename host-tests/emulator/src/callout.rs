@@ -74,18 +74,23 @@ pub(crate) fn reply(status: u16, body: Vec<u8>) -> HttpReply {
 }
 
 /// Carries out what a filter asked of the network.
-pub(crate) fn carry_out(core: &Core, worker: WorkerId, effect: Effect) {
+pub(crate) fn carry_out(core: &Core, worker: WorkerId, life: u32, effect: Effect) {
+    let key = |token| StreamKey {
+        worker,
+        life,
+        token,
+    };
     let mut state = core.state();
     match effect {
         Effect::HttpCall { token, call, .. } => state.start_call(worker, token, call),
         Effect::GrpcStream { token, open, .. } => {
-            state.open_stream(StreamKey { worker, token }, &open.upstream);
+            state.open_stream(key(token), &open.upstream);
         }
         Effect::GrpcSend { token, message } => {
-            state.send_on_stream(StreamKey { worker, token }, message.bytes);
+            state.send_on_stream(key(token), message.bytes);
         }
         Effect::GrpcClose { token } | Effect::GrpcCancel { token } => {
-            state.close_stream(StreamKey { worker, token });
+            state.close_stream(key(token));
         }
         other => state.note(format_args!("{worker} not carried out: {other:?}")),
     }

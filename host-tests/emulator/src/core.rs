@@ -171,15 +171,20 @@ impl Core {
         state.task(at, worker, Task::Tick(root, setting));
     }
 
-    /// The VM of a worker has died: its callouts and streams are nobody's any more.
+    /// The VM of a worker has died.
     pub fn vm_died(&self, worker: WorkerId) {
+        self.abandon_calls(worker);
+        self.state().gateway(worker).crashes += 1;
+    }
+
+    /// A worker's callouts and streams are nobody's any more. What was sent comes to its server all the same.
+    pub fn abandon_calls(&self, worker: WorkerId) {
         let mut state = self.state();
         let own = state.calls.iter().filter(|(_, call)| call.worker == worker);
         for number in own.map(|(number, _)| *number).collect::<Vec<_>>() {
             state.end_call(number);
         }
         state.streams.retain(|key, _| key.worker != worker);
-        state.gateway(worker).crashes += 1;
     }
 
     /// The head of an answer has gone to the client.

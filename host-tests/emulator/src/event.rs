@@ -38,10 +38,11 @@ pub(crate) enum Event {
     Fault(Fault),
 }
 
-/// A gRPC stream of a worker, by its token.
+/// A gRPC stream of a worker, by its token in one life of the worker's VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StreamKey {
     pub worker: WorkerId,
+    pub life: u32,
     pub token: u32,
 }
 
@@ -81,6 +82,8 @@ pub(crate) enum Task {
     Reload(Vec<u8>),
     /// The VM crashes in its next call, after so many of its host calls on shared state.
     Kill(u32),
+    /// The process has been killed and started again.
+    Restart,
 }
 
 /// How a gRPC stream ends.

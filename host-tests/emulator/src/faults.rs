@@ -46,6 +46,7 @@ impl Core {
                 let now = state.now;
                 state.task(now, id, Task::Kill(after));
             }
+            Fault::KillGateway { gateway } => state.restart_gateway(gateway.0),
             Fault::Reload {
                 gateway,
                 configuration,
@@ -75,6 +76,18 @@ impl Core {
 }
 
 impl State {
+    fn restart_gateway(&mut self, gateway: usize) {
+        let killed = &mut self.gateways[gateway];
+        killed.shared = Arc::default();
+        killed.queues = Arc::default();
+        killed.metrics = Arc::default();
+        let (now, workers) = (self.now, 0..killed.workers.len());
+        for worker in workers.chain([MAIN]) {
+            self.errands += 1;
+            self.task(now, WorkerId { gateway, worker }, Task::Restart);
+        }
+    }
+
     /// Puts the timed faults of the plan into the schedule.
     pub fn enter_faults(&mut self) {
         for (at, fault) in self.plan.timed.clone() {

@@ -187,6 +187,12 @@ pub enum Fault {
         /// Which.
         worker: usize,
     },
+    /// The process of a gateway is killed and started again at once: its connections are broken off, and shared data,
+    /// queues, metrics and VMs are new. A worker that stands still in the middle of a call ends it first.
+    KillGateway {
+        /// Which.
+        gateway: crate::GatewayId,
+    },
     /// The gateway gets another configuration of its filter. Running requests end with the old one.
     Reload {
         /// Whose.

@@ -59,6 +59,7 @@ impl Core {
             vm,
             dead: false,
             loaded_at: self.state().now,
+            life: 0,
             root: None,
             draining: Vec::new(),
             streams: BTreeMap::new(),

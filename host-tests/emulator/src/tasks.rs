@@ -2,7 +2,7 @@
 
 use crate::core::Core;
 use crate::event::{Piece, Task};
-use crate::exchange::Request;
+use crate::exchange::{Ended, Request};
 use crate::gateway::FailurePolicy;
 use crate::stream::{Reply, Stream};
 use crate::worker::Worker;
@@ -38,22 +38,25 @@ impl Worker {
                     });
                 }
             }
-            Task::StreamOpens(key) => {
+            Task::StreamOpens(key) if key.life == self.life => {
                 let token = key.token;
                 let metadata = Headers::from([(":status", "200")]);
                 self.call(core, &format!("stream {token} is open"), |vm| {
                     vm.grpc_initial_metadata(token, metadata)
                 });
             }
-            Task::StreamMessage(key, message) => {
+            Task::StreamMessage(key, message) if key.life == self.life => {
                 let token = key.token;
                 self.call(core, &format!("stream {token} message"), |vm| {
                     vm.grpc_message(token, message)
                 });
             }
+            // Of a VM that is gone.
+            Task::StreamOpens(_) | Task::StreamMessage(..) => {}
             Task::StreamEnds(key, end) => self.stream_ends(core, key, end),
             Task::Reload(configuration) => self.reload(core, configuration),
             Task::Kill(after) => self.services.doom(after),
+            Task::Restart => self.restart(core),
         }
         self.retire(core);
     }
@@ -121,6 +124,7 @@ impl Worker {
             return;
         }
         self.loaded_at = now;
+        self.life += 1;
         self.root = None;
         self.draining.clear();
         self.contexts.clear();
@@ -128,6 +132,25 @@ impl Worker {
             self.dead = false;
             core.note(format_args!("{} the VM is loaded again", self.id));
             self.start(core, &plugin);
+        }
+    }
+
+    /// The process has been killed and started again: all that it had is gone, connections first.
+    fn restart(&mut self, core: &Core) {
+        core.state().errands -= 1;
+        let streams = std::mem::take(&mut self.streams);
+        for (x, stream) in streams.iter().filter(|(_, stream)| !stream.over) {
+            core.ended(*x, Ended::Reset, "killed", stream.upstream_open);
+        }
+        core.abandon_calls(self.id);
+        match core.new_worker(self.id) {
+            Ok(fresh) => {
+                let life = self.life + 1;
+                *self = Worker { life, ..*fresh };
+                let plugin = core.state().gateway(self.id).plugin.clone();
+                self.start(core, &plugin);
+            }
+            Err(error) => core.note(format_args!("{} does not start: {error}", self.id)),
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct Worker {
     pub dead: bool,
     /// When the VM was last loaded.
     pub loaded_at: u64,
+    /// How often the VM was made anew.
+    pub life: u32,
     /// The root context that new streams belong to; none where the VM could not be started again.
     pub root: Option<RootId>,
     /// Root contexts of earlier configurations, which go when their last stream has gone.
@@ -201,7 +203,7 @@ impl Worker {
                     core.tick_after(self.id, root, setting, period);
                 }
             }
-            effect => callout::carry_out(core, self.id, effect),
+            effect => callout::carry_out(core, self.id, self.life, effect),
         }
     }
 

@@ -167,3 +167,34 @@ fn a_new_policy_holds_for_new_requests() {
     world.run_for(Duration::from_secs(1));
     assert_eq!(get(&mut world), 200, "{}", world.trace());
 }
+
+#[test]
+fn a_gateway_that_is_killed_breaks_its_connections_and_starts_anew() {
+    for seed in 0..20 {
+        let (mut world, gateways) = busy(seed, Plan::interleaved());
+        world.run_for(Duration::from_millis(3));
+        let struck = world.now();
+        world.strike(Fault::KillGateway {
+            gateway: gateways[0],
+        });
+        assert!(world.run_to_quiet(LIMIT), "{}", world.trace());
+        let exchanges = world.exchanges();
+        let broken = |exchange: &&sluice_emulator::Exchange| exchange.ended == Ended::Reset;
+        let broken: Vec<_> = exchanges.iter().filter(broken).collect();
+        assert!(!broken.is_empty());
+        for exchange in broken {
+            assert_eq!(exchange.gateway, gateways[0]);
+            assert!(exchange.sent <= struck, "seed {seed}");
+        }
+        let answered = |after| {
+            let own = exchanges.iter().filter(|e| e.gateway == gateways[0]);
+            let late = own.filter(move |e| e.sent > after && e.ended == Ended::Answered);
+            late.count()
+        };
+        assert!(answered(struck) > 0, "seed {seed}");
+        assert_eq!(world.crashes(gateways[0]), 0);
+        for worker in 0..2 {
+            assert_eq!(world.under_way(gateways[0], worker), 0, "seed {seed}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ mod part;
 mod path;
 #[cfg(test)]
 pub(crate) mod testing;
-mod uri;
+pub(crate) mod uri;
 
 pub use client_ip::ClientIp;
 pub use jwt::JwtClaim;

@@ -27,7 +27,7 @@ pub(super) fn parameters(headers: &Headers) -> impl Iterator<Item = (&[u8], &[u8
 
 /// The cookies, name and value, in order; a value without the quotes it may stand in, as most servers drop them.
 /// HTTP/2 clients may send each in a header of its own (RFC 9113, 8.2.3).
-pub(super) fn cookies(headers: &Headers) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(crate) fn cookies(headers: &Headers) -> impl Iterator<Item = (&[u8], &[u8])> {
     headers
         .all("cookie")
         .flat_map(|line| line.split(|byte| *byte == b';'))
@@ -79,7 +79,7 @@ pub(super) fn normalized(path: &[u8]) -> Cow<'_, [u8]> {
 
 /// Percent-decoded bytes; `+` too becomes a space when `plus_is_space` (HTML forms, for queries). A `%` that starts no
 /// encoding stands for itself.
-pub(super) fn decoded(bytes: &[u8], plus_is_space: bool) -> impl Iterator<Item = u8> {
+pub(crate) fn decoded(bytes: &[u8], plus_is_space: bool) -> impl Iterator<Item = u8> {
     Percent(bytes).map(move |unit| match unit {
         Unit::Plain(b'+') if plus_is_space => b' ',
         Unit::Plain(byte) | Unit::Encoded(byte) => byte,

@@ -9,6 +9,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 WASM := wasm32-wasip1
 # Those that users load, and those of the tests.
 FILTERS := rate-limit resp-bridge
+# Compiled for size: they wait for others most of the time.
+SMALL_FILTERS := idempotency
 TEST_FILTERS := noop probe
 # A filter of more bytes than this is not built: every gateway compiles it at start.
 MAX_SIZE := 614400
@@ -24,17 +26,19 @@ build: ## Build the filters into dist/
 	    [ -d "$$(rustc --print sysroot)/lib/rustlib/$$target" ] || rustup target add "$$target"; \
 	done
 	@cargo build --release --target $(WASM) $(addprefix -p ,$(FILTERS) $(TEST_FILTERS))
+	@cargo build --profile small --target $(WASM) $(addprefix -p ,$(SMALL_FILTERS))
 	@mkdir -p dist/test
 	@install-wasm() { \
 	    local size; \
-	    cp "$(TARGET)/$(WASM)/release/$${1//-/_}.wasm" "$$2/.$$1" && mv "$$2/.$$1" "$$2/$$1.wasm"; \
+	    cp "$(TARGET)/$(WASM)/$$3/$${1//-/_}.wasm" "$$2/.$$1" && mv "$$2/.$$1" "$$2/$$1.wasm"; \
 	    size=$$(stat -c %s "$$2/$$1.wasm"); \
 	    echo "$$2/$$1.wasm: $$size bytes"; \
 	    [ "$$size" -le $(MAX_SIZE) ] || { echo "error: $$1 is over $(MAX_SIZE) bytes" >&2; over=1; }; \
 	}; \
 	over=0; \
-	for name in $(FILTERS); do install-wasm "$$name" dist; done; \
-	for name in $(TEST_FILTERS); do install-wasm "$$name" dist/test; done; \
+	for name in $(FILTERS); do install-wasm "$$name" dist release; done; \
+	for name in $(SMALL_FILTERS); do install-wasm "$$name" dist small; done; \
+	for name in $(TEST_FILTERS); do install-wasm "$$name" dist/test release; done; \
 	exit "$$over"
 
 test: lint build tools ## Lint, build, and run every test, those on a real Envoy and Redis too
@@ -49,7 +53,7 @@ soak: build ## Play seeds until one breaks a promise: SEEDS so many, START the f
 lint: ## Check the format, and clippy for every target
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --features sluice-core/schema -- -D warnings
-	@cargo clippy --target $(WASM) $(addprefix -p ,$(FILTERS) $(TEST_FILTERS)) -- -D warnings
+	@cargo clippy --target $(WASM) $(addprefix -p ,$(FILTERS) $(SMALL_FILTERS) $(TEST_FILTERS)) -- -D warnings
 	@cargo check -q -p sluice-core --target wasm32-unknown-unknown
 
 bench: build tools ## Measure what the filters cost on a real Envoy

@@ -22,6 +22,8 @@ pub enum Route {
     Stream,
     /// Through `redis_proxy`: `rate-limit-redis-pooled.yaml`.
     Pooled,
+    /// As `Direct`, with the idempotency filter: `idempotency.yaml`.
+    Idempotency,
 }
 
 impl Route {
@@ -33,6 +35,7 @@ impl Route {
             Self::Direct => "rate-limit-redis.yaml",
             Self::Stream => "rate-limit-redis-stream.yaml",
             Self::Pooled => "rate-limit-redis-pooled.yaml",
+            Self::Idempotency => "idempotency.yaml",
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod envoy;
 pub mod fake_redis;
 pub mod fidelity;
 pub mod gateway;
+pub mod idempotency;
 pub mod imports;
 pub mod limits;
 pub mod message;

@@ -34,7 +34,7 @@ pub fn policy_with_redis(redis: Value, limits: Value) -> Value {
 pub fn transport(route: Route) -> Value {
     match route {
         Route::Stream => json!({"transport": "stream"}),
-        Route::None | Route::Direct | Route::Pooled => json!({}),
+        Route::None | Route::Direct | Route::Pooled | Route::Idempotency => json!({}),
     }
 }
 

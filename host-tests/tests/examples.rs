@@ -5,13 +5,17 @@ use std::collections::BTreeSet;
 
 use host_tests::config::Config;
 use host_tests::gateway::{Builder, Gateway, Route};
+use host_tests::idempotency;
 use host_tests::imports::HostFunctions;
+use host_tests::limits::assert_sound;
 use host_tests::redis::{Redis, speaks_tls};
 use host_tests::redis_cluster::RedisCluster;
 use host_tests::{tools, wait};
 use serde_json::{Value, json};
+use sluice_core::policy::idempotency::Idempotency;
 use sluice_core::policy::rate_limit::RateLimit;
 
+/// Those of rate limits.
 const ROUTES: [Route; 4] = [Route::None, Route::Direct, Route::Stream, Route::Pooled];
 const WITH_REDIS: [Route; 3] = [Route::Direct, Route::Stream, Route::Pooled];
 /// What the bridge needs beyond what filters do: it changes bodies.
@@ -19,6 +23,15 @@ const BRIDGE_ONLY: [&str; 3] = [
     "proxy_set_buffer_bytes",
     "proxy_on_request_body",
     "proxy_on_response_body",
+];
+
+/// What the idempotency filter needs beyond what rate limits do: it sees bodies, and may have to cut an answer short.
+const IDEMPOTENCY_ONLY: [&str; 5] = [
+    "proxy_close_stream",
+    "proxy_on_request_body",
+    "proxy_on_request_trailers",
+    "proxy_on_response_body",
+    "proxy_on_response_trailers",
 ];
 
 /// One request goes through, a flood is cut to the limit of 100 a minute, and Envoy has nothing to complain about.
@@ -44,11 +57,41 @@ fn serves(builder: Builder) {
         .into_iter()
         .find(|(name, count)| name.contains("redis.error") && *count > 0);
     assert_eq!(troubled, None);
+    nothing_to_complain_about(&gateway);
+}
+
+fn nothing_to_complain_about(gateway: &Gateway) {
     let log = gateway.envoy().log();
     assert!(
         !log.to_lowercase().contains("deprecated") && !log.contains("[error]"),
         "{log}"
     );
+}
+
+/// A request with a key goes through once and its retry gets the first answer.
+fn keeps_answers(builder: Builder) {
+    let gateway = builder.workers(2).start();
+    let key = [("idempotency-key", "\"k\""), ("x-consumer-id", "ann")];
+    let pay = || {
+        gateway
+            .client()
+            .send("POST", "/payments", &key, b"a=1")
+            .unwrap()
+    };
+    let (first, replay) = (pay(), pay());
+    assert_eq!((first.status, replay.status), (200, 200));
+    assert_eq!(replay.body, first.body);
+    assert_eq!(first.header("idempotency-replayed"), None);
+    assert_eq!(
+        replay.header("idempotency-replayed").as_deref(),
+        Some("true")
+    );
+    assert_eq!(gateway.origin().hits("/payments"), 1);
+    wait::until("the filter's counts", || {
+        idempotency::count(&gateway, "route.payments.event.committed") == 1
+    });
+    assert_sound(&gateway);
+    nothing_to_complain_about(&gateway);
 }
 
 #[test]
@@ -62,6 +105,7 @@ fn every_example_is_tested() {
         .collect();
     let tested: BTreeSet<String> = ROUTES
         .iter()
+        .chain([&Route::Idempotency])
         .map(|route| route.example().to_owned())
         .collect();
     assert_eq!(shipped, tested);
@@ -73,6 +117,30 @@ fn every_example_serves() {
         let redis = Redis::start();
         serves(Gateway::builder().route(route).redis(&redis));
     }
+    let redis = Redis::start();
+    keeps_answers(Gateway::builder().route(Route::Idempotency).redis(&redis));
+}
+
+#[test]
+fn every_alternative_of_the_idempotency_example_serves() {
+    let redis = Redis::builder().password("secret").start();
+    let builder = Gateway::builder().route(Route::Idempotency).redis(&redis);
+    keeps_answers(
+        builder
+            .alternative("auth")
+            .env("REDIS_PASSWORD", "secret")
+            .edit(|config| config.redis_policy("password", json!({"env": "REDIS_PASSWORD"}))),
+    );
+    if !speaks_tls() {
+        eprintln!("skipped: this redis-server is built without TLS");
+        return;
+    }
+    let redis = Redis::builder().tls().start();
+    keeps_answers(
+        Gateway::builder()
+            .route(Route::Idempotency)
+            .redis_tls(&redis),
+    );
 }
 
 #[test]
@@ -120,6 +188,10 @@ fn an_example_allows_a_filter_what_the_list_allows() {
             route.example()
         );
     }
+    let mut config = Config::example(Route::Idempotency.example());
+    let mut idempotency = allowed(config.filter());
+    idempotency.retain(|name| !IDEMPOTENCY_ONLY.contains(&name.as_str()));
+    assert!(idempotency.is_subset(&known.allowed), "{idempotency:?}");
     for route in [Route::Stream, Route::Pooled] {
         let mut config = Config::example(route.example());
         let mut bridge = allowed(bridge(&mut config));
@@ -172,6 +244,11 @@ fn bridge(config: &mut Config) -> &mut Value {
 
 #[test]
 fn the_policy_of_every_example_is_valid() {
+    let mut config = Config::example(Route::Idempotency.example());
+    let policy = config.filter()["configuration"]["value"].clone();
+    let policy = Idempotency::load(policy.as_str().expect("a policy").as_bytes());
+    let policy = policy.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(policy.redis.cluster_name, "sluice-redis");
     for route in ROUTES {
         let mut config = Config::example(route.example());
         let policy = config.filter()["configuration"]["value"]

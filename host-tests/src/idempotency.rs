@@ -1,0 +1,251 @@
+//! What the tests of the idempotency filter share: a service that does something once for each request it gets, requests
+//! with keys, policies, and the filter's counts.
+
+use std::io::{self, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::client::Response;
+use crate::gateway::{Builder, Gateway, Route};
+use crate::limits;
+use crate::message::{Message, Reader};
+use crate::wait;
+
+/// Whoever holds the key is told apart by this header.
+pub const ACCOUNT: &str = "x-account";
+
+/// A service behind the gateway. Each request it reads to its end is an execution, and goes to what answers it with its
+/// number, from 1; what that writes is what the gateway gets. False ends the connection.
+#[derive(Debug)]
+pub struct Service {
+    address: SocketAddr,
+    executions: Arc<Mutex<Vec<Message>>>,
+}
+
+impl Service {
+    /// On a free port of 127.0.0.1.
+    pub fn start(
+        answer: impl Fn(&Message, usize, &mut TcpStream) -> io::Result<bool> + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(([127, 0, 0, 1], 0).into(), answer)
+    }
+
+    /// # Panics
+    /// When the address is taken.
+    pub fn listen(
+        address: SocketAddr,
+        answer: impl Fn(&Message, usize, &mut TcpStream) -> io::Result<bool> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).expect("the service's address is free");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        let executions = Arc::<Mutex<Vec<Message>>>::default();
+        let (answer, theirs) = (Arc::new(answer), Arc::clone(&executions));
+        // It ends with the test's process; nothing waits for it.
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (answer, executions) = (Arc::clone(&answer), Arc::clone(&theirs));
+                thread::spawn(move || serve(stream, &executions, &*answer));
+            }
+        });
+        Self {
+            address,
+            executions,
+        }
+    }
+
+    /// One that answers each request 201 with the number of its execution.
+    #[must_use]
+    pub fn counting() -> Self {
+        Self::start(|_, number, stream| made(stream, number))
+    }
+
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Every request that was carried out.
+    #[must_use]
+    pub fn executions(&self) -> Vec<Message> {
+        self.executions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// How many requests were carried out.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.executions().len()
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    executions: &Mutex<Vec<Message>>,
+    answer: &dyn Fn(&Message, usize, &mut TcpStream) -> io::Result<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    let mut reader = Reader::new(stream);
+    while let Ok(message) = reader.request() {
+        if !message.complete {
+            return;
+        }
+        let number = {
+            let mut executions = executions.lock().unwrap_or_else(PoisonError::into_inner);
+            executions.push(message.clone());
+            executions.len()
+        };
+        match answer(&message, number, reader.stream()) {
+            Ok(true) => {}
+            _ => {
+                let _ = reader.stream().shutdown(Shutdown::Both);
+                return;
+            }
+        }
+    }
+}
+
+/// Answers 201 with the number of the execution.
+///
+/// # Errors
+/// When the gateway has gone.
+pub fn made(stream: &mut TcpStream, number: usize) -> io::Result<bool> {
+    let body = format!("charge {number}\n");
+    write!(
+        stream,
+        "HTTP/1.1 201 Created\r\nx-charge: {number}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    Ok(true)
+}
+
+/// A gate that holds whoever comes until it is opened.
+#[derive(Debug, Default)]
+pub struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    #[must_use]
+    pub fn closed() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub fn open(&self) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.opened.notify_all();
+    }
+
+    /// Goes through as soon as it is open; a test that forgot to open it goes on as well, after a while.
+    pub fn pass(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self
+            .opened
+            .wait_timeout_while(open, wait::PATIENCE, |open| !*open);
+    }
+}
+
+/// A policy whose one route is all of `/pay`, for accounts. `redis` and `route` are set in it. Where nothing else is said
+/// the timeout is one that a busy machine keeps.
+#[must_use]
+pub fn policy(redis: Value, route: Value) -> Value {
+    let redis = limits::with(json!({"cluster": "sluice-redis", "timeout": "5s"}), redis);
+    let route = limits::with(
+        json!({
+            "name": "pay",
+            "match": {"path": {"prefix": "/pay"}},
+            "scope": [{"header": ACCOUNT}],
+        }),
+        route,
+    );
+    json!({"redis": redis, "routes": [route]})
+}
+
+/// Times short enough for a test that waits for a lease to end.
+#[must_use]
+pub fn hasty() -> Value {
+    json!({"timeout": "200ms", "breaker": {"failures": 1000, "open_for": "1s"}})
+}
+
+/// A gateway with the filter in front of `service`, to be started.
+#[must_use]
+pub fn gateway(service: SocketAddr, policy: Value) -> Builder {
+    Gateway::builder()
+        .route(Route::Idempotency)
+        .policy(policy)
+        .edit(move |config| config.endpoints("origin", &[service]))
+}
+
+/// POST to `/pay` with a key, for the account `ann`.
+///
+/// # Errors
+/// When the connection ends before an answer is complete.
+pub fn pay(gateway: &Gateway, key: &str, body: &[u8]) -> io::Result<Response> {
+    let quoted = format!("\"{key}\"");
+    gateway.client().send(
+        "POST",
+        "/pay",
+        &[(ACCOUNT, "ann"), ("idempotency-key", quoted.as_str())],
+        body,
+    )
+}
+
+/// The status and the type of a problem, or the status and the body of another answer.
+#[must_use]
+pub fn told(response: &Response) -> (u16, String) {
+    let problem: Option<String> = serde_json::from_slice::<Value>(&response.body)
+        .ok()
+        .and_then(|body| Some(body["type"].as_str()?.to_owned()));
+    let text = match problem {
+        Some(kind) => kind
+            .trim_start_matches("urn:sluice:problem:idempotency-")
+            .to_owned(),
+        None => response.text(),
+    };
+    (response.status, text)
+}
+
+/// What the filter has counted of the route.
+#[must_use]
+pub fn event(gateway: &Gateway, event: &str) -> u64 {
+    count(gateway, &format!("route.pay.event.{event}"))
+}
+
+/// A count of the filter by the end of its name.
+#[must_use]
+pub fn count(gateway: &Gateway, name: &str) -> u64 {
+    gateway
+        .envoy()
+        .stat(&format!("wasmcustom.sluice_idempotency.{name}"))
+}
+
+/// Waits until the filter has counted so many of an event.
+///
+/// # Panics
+/// When it never does.
+pub fn until_event(gateway: &Gateway, name: &str, expected: u64) {
+    wait::until(&format!("{expected} of {name}"), || {
+        event(gateway, name) >= expected
+    });
+}
+
+/// Retries with `key` until the answer is another than 409 `in-flight`.
+///
+/// # Panics
+/// When it never is, or when the gateway does not answer.
+#[must_use]
+pub fn until_settled(gateway: &Gateway, key: &str, body: &[u8]) -> Response {
+    wait::poll(Duration::from_secs(20), || {
+        let answer = pay(gateway, key, body).expect("the gateway answers");
+        (told(&answer).1 != "in-flight").then_some(answer)
+    })
+    .expect("the first request to be settled")
+}

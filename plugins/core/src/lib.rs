@@ -2,6 +2,7 @@
 //! the same code runs in a gateway, in a test and in a browser.
 
 pub mod cache;
+pub mod flight;
 pub mod gcra;
 pub mod headers;
 pub mod idempotency;

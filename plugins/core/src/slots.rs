@@ -22,6 +22,9 @@ pub trait SharedData {
     /// # Errors
     /// When the version is another.
     fn set(&self, key: &str, value: &[u8], expected: Version) -> Result<(), Mismatch>;
+
+    /// Writes whatever is there.
+    fn put(&self, key: &str, value: &[u8]);
 }
 
 /// A version of a value; never 0, which the host takes for "overwrite whatever is there".
@@ -35,18 +38,17 @@ pub struct Mismatch;
 /// versions count up from 1, so this one is not met.
 pub const ABSENT: Version = u32::MAX;
 
-/// What a record holds; its meaning is the caller's.
+/// What a record of the usual size holds; its meaning is the caller's.
 pub type Payload = [u8; 16];
 const FINGERPRINT: usize = 8;
-const RECORD: usize = FINGERPRINT + size_of::<Payload>();
 
 /// A swap that loses this often in a row means another worker wins each time: far beyond what contention causes.
 const MAX_TRIES: u32 = 64;
 
 /// What a decision wants done with the record it was shown.
-pub enum Step<T> {
+pub enum Step<T, const BYTES: usize = 16> {
     /// Store this record.
-    Write(Payload, T),
+    Write([u8; BYTES], T),
     /// Nothing to store.
     Keep(T),
 }
@@ -71,8 +73,8 @@ pub struct Counters {
     pub contended: u64,
 }
 
-/// The table. One per worker, all over the same shared data.
-pub struct SlotTable<S> {
+/// The table, with `BYTES` of payload in a record. One per worker, all over the same shared data.
+pub struct SlotTable<S, const BYTES: usize = 16> {
     store: S,
     /// The key of the bucket touched last; its prefix stays, so that naming a bucket allocates nothing.
     key: String,
@@ -83,7 +85,7 @@ pub struct SlotTable<S> {
     pub counters: Counters,
 }
 
-impl<S: SharedData> SlotTable<S> {
+impl<S: SharedData, const BYTES: usize> SlotTable<S, BYTES> {
     /// A table of `buckets` x `ways` records. `name` tells tables of one process apart; the shape is part of the key,
     /// so that a changed configuration starts afresh instead of misreading old buckets.
     pub fn new(store: S, name: &str, buckets: u32, ways: u32) -> Self {
@@ -108,8 +110,8 @@ impl<S: SharedData> SlotTable<S> {
     pub fn update<T>(
         &mut self,
         hash: u64,
-        alive: impl Fn(&Payload) -> bool,
-        mut decide: impl FnMut(Option<Payload>) -> Step<T>,
+        alive: impl Fn(&[u8; BYTES]) -> bool,
+        mut decide: impl FnMut(Option<[u8; BYTES]>) -> Step<T, BYTES>,
     ) -> Result<T, Refusal> {
         let index = hash % self.buckets;
         self.name(index);
@@ -171,45 +173,49 @@ impl<S: SharedData> SlotTable<S> {
 }
 
 /// Reads the record of `hash`. A bucket of an odd size (written by something else) has no whole record at its end.
-fn find(bucket: &[u8], hash: u64) -> Option<Payload> {
+fn find<const BYTES: usize>(bucket: &[u8], hash: u64) -> Option<[u8; BYTES]> {
     let wanted = hash.to_le_bytes();
     records(bucket).find_map(|(fingerprint, payload)| (*fingerprint == wanted).then_some(*payload))
 }
 
-fn records(bucket: &[u8]) -> impl Iterator<Item = (&[u8; FINGERPRINT], &Payload)> {
-    bucket.chunks_exact(RECORD).filter_map(|record| {
-        let (fingerprint, payload) = record.split_first_chunk()?;
-        Some((fingerprint, payload.first_chunk()?))
-    })
+fn records<const BYTES: usize>(
+    bucket: &[u8],
+) -> impl Iterator<Item = (&[u8; FINGERPRINT], &[u8; BYTES])> {
+    bucket
+        .chunks_exact(FINGERPRINT + BYTES)
+        .filter_map(|record| {
+            let (fingerprint, payload) = record.split_first_chunk()?;
+            Some((fingerprint, payload.first_chunk()?))
+        })
 }
 
 /// Puts the record in its own place, else in an expired one's, else at the end while there is room.
-fn put(
+fn put<const BYTES: usize>(
     bucket: &mut Vec<u8>,
     ways: usize,
     hash: u64,
-    payload: Payload,
-    alive: impl Fn(&Payload) -> bool,
+    payload: [u8; BYTES],
+    alive: impl Fn(&[u8; BYTES]) -> bool,
 ) -> bool {
+    let size = FINGERPRINT + BYTES;
     let wanted = hash.to_le_bytes();
-    let place = records(bucket)
+    let place = records::<BYTES>(bucket)
         .position(|(fingerprint, _)| *fingerprint == wanted)
         .or_else(|| records(bucket).position(|(_, old)| !alive(old)));
-    let mut record = [0; RECORD];
-    if let Some((head, tail)) = record.split_first_chunk_mut() {
-        *head = wanted;
-        tail.copy_from_slice(&payload);
-    }
     let Some(index) = place else {
-        let room = bucket.len() / RECORD < ways;
+        let room = bucket.len() / size < ways;
         if room {
-            bucket.truncate(bucket.len() / RECORD * RECORD);
-            bucket.extend_from_slice(&record);
+            bucket.truncate(bucket.len() / size * size);
+            bucket.extend_from_slice(&wanted);
+            bucket.extend_from_slice(&payload);
         }
         return room;
     };
-    if let Some(old) = bucket.chunks_exact_mut(RECORD).nth(index) {
-        old.copy_from_slice(&record);
+    if let Some(old) = bucket.chunks_exact_mut(size).nth(index)
+        && let Some((fingerprint, rest)) = old.split_first_chunk_mut()
+    {
+        *fingerprint = wanted;
+        rest.copy_from_slice(&payload);
     }
     true
 }

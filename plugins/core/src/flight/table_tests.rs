@@ -1,0 +1,201 @@
+//! Flights of several workers over one shared data.
+
+use super::*;
+use crate::gcra::PS_PER_S;
+use crate::slots::tests::FakeShared;
+use proptest::prelude::*;
+
+const S: Ps = PS_PER_S;
+const KEY: u64 = 42;
+
+fn table(store: &FakeShared) -> FlightTable<FakeShared> {
+    let times = Times {
+        lease: 2 * S,
+        max_flight: 10 * S,
+    };
+    FlightTable::new(store.clone(), 4, times)
+}
+
+fn any(table: &mut FlightTable<FakeShared>, worker: u8, id: FlightId, now: Ps) -> Begun {
+    table.begin(KEY, Some(worker), Wish::ANY, id, now)
+}
+
+const LEAD: fn(FlightId) -> Begun = |id| Begun::Lead { id, attempt: 1 };
+
+#[test]
+fn the_first_leads_and_the_others_follow_until_it_ends() {
+    let store = FakeShared::default();
+    let (mut one, mut two) = (table(&store), table(&store));
+    assert_eq!(any(&mut one, 0, 7, S), LEAD(7));
+    assert_eq!(any(&mut two, 1, 8, S), Begun::Follow { id: 7 });
+    assert_eq!(any(&mut one, 0, 9, S), Begun::Follow { id: 7 });
+    assert_eq!(any(&mut two, 63, 9, S), Begun::Follow { id: 7 });
+    assert_eq!(two.finish(KEY, 8, End::Stored, S), None, "not its own");
+    assert_eq!(one.finish(KEY, 7, End::Stored, S), Some(0b11 | 1 << 63));
+    assert_eq!(one.finish(KEY, 7, End::Stored, S), None, "once");
+    assert_eq!(any(&mut two, 1, 10, S), LEAD(10));
+}
+
+#[test]
+fn a_leader_that_vanished_is_replaced_and_its_waiters_are_told_by_the_next() {
+    let store = FakeShared::default();
+    let (mut one, mut two) = (table(&store), table(&store));
+    assert_eq!(any(&mut one, 0, 7, S), LEAD(7));
+    assert_eq!(any(&mut two, 1, 8, S), Begun::Follow { id: 7 });
+    assert_eq!(two.look(KEY, 2 * S), Seen::Flight { id: 7 });
+    assert_eq!(two.look(KEY, 3 * S), Seen::Nothing);
+    assert_eq!(any(&mut two, 2, 9, 3 * S), LEAD(9));
+    assert!(!one.renew(KEY, 7, 3 * S));
+    assert_eq!(one.finish(KEY, 7, End::Stored, 3 * S), None);
+    assert_eq!(two.finish(KEY, 9, End::Stored, 3 * S), Some(0b10));
+}
+
+#[test]
+fn a_lease_is_renewed_by_progress_but_not_for_ever() {
+    let store = FakeShared::default();
+    let mut one = table(&store);
+    assert_eq!(any(&mut one, 0, 7, S), LEAD(7));
+    for second in 2..11 {
+        assert!(one.renew(KEY, 7, second * S), "{second}");
+        assert_eq!(one.look(KEY, second * S), Seen::Flight { id: 7 });
+    }
+    assert!(!one.renew(KEY, 7, 11 * S));
+    assert_eq!(one.look(KEY, 11 * S), Seen::Nothing);
+}
+
+#[test]
+fn a_failure_is_tried_once_more_and_leaving_is_no_failure() {
+    let store = FakeShared::default();
+    let mut one = table(&store);
+    for id in 1..6 {
+        assert_eq!(any(&mut one, 0, id, S), LEAD(id));
+        assert_eq!(any(&mut one, 1, 99, S), Begun::Follow { id });
+        assert_eq!(one.finish(KEY, id, End::Abandoned, S), Some(0b10));
+    }
+    assert_eq!(any(&mut one, 0, 6, S), LEAD(6));
+    assert_eq!(one.finish(KEY, 6, End::Failed, S), Some(0));
+    let second = |id| Begun::Lead { id, attempt: 2 };
+    assert_eq!(any(&mut one, 0, 7, S), second(7));
+    assert_eq!(one.finish(KEY, 7, End::Abandoned, S), Some(0));
+    assert_eq!(any(&mut one, 0, 8, S), second(8));
+    assert_eq!(one.finish(KEY, 8, End::Failed, S), Some(0));
+    assert_eq!(any(&mut one, 0, 9, S), LEAD(9));
+}
+
+#[test]
+fn what_cannot_be_shared_has_nobody_wait_until_its_time_is_over() {
+    let store = FakeShared::default();
+    let mut one = table(&store);
+    assert_eq!(any(&mut one, 0, 7, S), LEAD(7));
+    let end = End::Unshared { until: 5 * S };
+    assert_eq!(one.finish(KEY, 7, end, S), Some(0));
+    assert_eq!(any(&mut one, 0, 8, 4 * S), Begun::HitForMiss);
+    assert_eq!(one.look(KEY, 4 * S), Seen::HitForMiss);
+    assert_eq!(any(&mut one, 0, 8, 5 * S), LEAD(8));
+    assert_eq!(one.finish(KEY, 8, end, 5 * S), Some(0));
+    let end = End::Unshared { until: 9 * S };
+    assert_eq!(any(&mut one, 0, 9, 5 * S), LEAD(9));
+    assert_eq!(one.finish(KEY, 9, end, 5 * S), Some(0));
+    one.share_again(KEY, 6 * S);
+    assert_eq!(any(&mut one, 0, 10, 6 * S), LEAD(10));
+}
+
+#[test]
+fn a_request_joins_only_what_its_wish_allows() {
+    let store = FakeShared::default();
+    let mut one = table(&store);
+    let newer = |than| Wish {
+        lead: true,
+        follow: Some(than),
+    };
+    let never_leads = Wish {
+        lead: false,
+        follow: Some(0),
+    };
+    let begin = |table: &mut FlightTable<_>, wish, now| table.begin(KEY, Some(3), wish, 9, now);
+    assert_eq!(begin(&mut one, never_leads, S), Begun::Nobody);
+    assert_eq!(any(&mut one, 0, 7, 2 * S), LEAD(7));
+    assert_eq!(begin(&mut one, newer(2 * S), 2 * S), Begun::Busy);
+    assert_eq!(begin(&mut one, newer(S), 2 * S), Begun::Follow { id: 7 });
+    assert_eq!(begin(&mut one, never_leads, 2 * S), Begun::Follow { id: 7 });
+    assert_eq!(begin(&mut one, Wish::LEAD, 2 * S), Begun::Busy);
+    let nameless = one.begin(KEY, None, Wish::ANY, 9, 2 * S);
+    assert_eq!(nameless, Begun::Busy, "it could not be woken");
+}
+
+#[test]
+fn a_detached_flight_is_nobodys_and_its_waiters_are_told() {
+    let store = FakeShared::default();
+    let (mut one, mut two) = (table(&store), table(&store));
+    assert_eq!(any(&mut one, 0, 7, S), LEAD(7));
+    assert_eq!(any(&mut two, 1, 8, S), Begun::Follow { id: 7 });
+    assert_eq!(two.detach(KEY, S), 0b10);
+    assert_eq!(two.detach(KEY, S), 0);
+    assert!(!one.renew(KEY, 7, S));
+    assert_eq!(one.finish(KEY, 7, End::Stored, S), None);
+    assert_eq!(any(&mut two, 1, 9, S), LEAD(9));
+}
+
+#[test]
+fn a_full_table_has_each_go_for_itself_and_forgets_only_what_is_over() {
+    let store = FakeShared::default();
+    let times = Times {
+        lease: 2 * S,
+        max_flight: 10 * S,
+    };
+    let mut one = FlightTable::new(store, 1, times);
+    let mut begin = |hash, now| one.begin(hash, Some(0), Wish::ANY, hash, now);
+    for hash in 1..9 {
+        assert_eq!(begin(hash, S), LEAD(hash));
+    }
+    assert_eq!(begin(9, S), Begun::NoRoom);
+    assert_eq!(begin(8, S), Begun::Follow { id: 8 });
+    assert_eq!(begin(9, 3 * S), LEAD(9));
+}
+
+proptest! {
+    /// Whoever does what when: a key never has two leaders that both believe it, and whoever was told to follow is woken
+    /// by whoever ends the flight, or finds that the lease is over.
+    #[test]
+    fn one_leader_at_a_time_and_no_waiter_forgotten(
+        steps in prop::collection::vec((0u8..4, 0u8..7, 0u64..1500), 1..200),
+    ) {
+        let store = FakeShared::default();
+        let mut tables: Vec<_> = (0..4).map(|_| table(&store)).collect();
+        let (mut now, mut fresh) = (S, 0);
+        let mut leading: Option<FlightId> = None;
+        let mut waiting: Workers = 0;
+        for (worker, action, millis) in steps {
+            now += Ps::from(millis) * (S / 1000);
+            let one = &mut tables[usize::from(worker)];
+            if one.look(KEY, now) == Seen::Nothing {
+                leading = None;
+            }
+            match (action, leading) {
+                (0..4, _) => {
+                    fresh += 1;
+                    match any(one, worker, fresh, now) {
+                        Begun::Lead { id, .. } => {
+                            prop_assert_eq!(leading, None);
+                            leading = Some(id);
+                        }
+                        Begun::Follow { id } => {
+                            prop_assert_eq!(leading, Some(id));
+                            waiting |= 1 << worker;
+                        }
+                        other => prop_assert!(false, "{:?}", other),
+                    }
+                }
+                (4, Some(id)) => {
+                    leading = one.renew(KEY, id, now).then_some(id);
+                }
+                (_, Some(id)) => {
+                    let end = if action == 5 { End::Stored } else { End::Abandoned };
+                    prop_assert_eq!(one.finish(KEY, id, end, now), Some(waiting));
+                    (leading, waiting) = (None, 0);
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -14,9 +14,11 @@ pub use response::ResponseHead;
 
 use super::counts::{Event, RouteCounts};
 use super::problem::{Answer, Problem, field};
+use super::scripts::Keys;
+use super::seal::AtRest;
 use super::settings::{OnStoreError, Route};
 use super::store::{self, Acquired, Claim, Commit, Committed, Kind, Operation, Outcome};
-use super::stored::{Field, Stored};
+use super::stored::{Corrupt, Field, Stored};
 use crate::gcra::{PS_PER_S, Ps};
 use crate::redis::trouble::Trouble;
 use std::sync::Arc;
@@ -57,6 +59,8 @@ pub(super) struct Context<'a> {
     /// How long an operation may take.
     pub timeout: Ps,
     pub fence_header: Option<&'a str>,
+    pub at_rest: &'a AtRest,
+    pub keys: &'a Keys,
     /// Bytes that may still be held, over all exchanges.
     pub room: usize,
     pub now: Ps,
@@ -253,7 +257,7 @@ impl Exchange {
             Acquired::Unknown => (Event::Unknown, Problem::Unknown),
             Acquired::Mismatch => (Event::KeyReused, Problem::KeyReused),
             Acquired::Corrupt => (Event::Corrupt, Problem::Corrupt),
-            Acquired::Completed { kind, bytes } => match (Stored::open(&bytes), kind) {
+            Acquired::Completed { kind, bytes } => match (self.open(kind, &bytes, cx), kind) {
                 (Ok(stored), Kind::Answer) => {
                     cx.counts.add(Event::Replayed);
                     return self.answer(Answer::replay(stored), cx);
@@ -266,6 +270,11 @@ impl Exchange {
         };
         cx.counts.add(event);
         self.refuse(problem, cx);
+    }
+
+    fn open(&self, kind: Kind, bytes: &[u8], cx: &Context<'_>) -> Result<Stored, Corrupt> {
+        let record = cx.keys.record(&self.claim.scope);
+        cx.at_rest.open(bytes, kind, &record)
     }
 
     fn not_acquired(&mut self, perhaps: bool, cx: &mut Context<'_>) {

@@ -14,6 +14,7 @@ pub mod redis_store;
 pub mod registry;
 pub mod scope;
 pub mod scripts;
+pub mod seal;
 pub mod settings;
 pub mod store;
 pub mod stored;

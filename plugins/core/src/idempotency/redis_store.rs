@@ -27,10 +27,7 @@ impl RedisStore {
     pub fn new(settings: &Settings) -> Self {
         let redis = &settings.redis;
         Self {
-            keys: Keys {
-                prefix: redis.key_prefix.clone(),
-                partitions: settings.partitions,
-            },
+            keys: settings.keys(),
             pipe: Pipe::new(
                 redis.limits.clone(),
                 &redis.login,

@@ -9,6 +9,7 @@ pub use super::exchange::{ResponseHead, Settled};
 use super::fingerprint::Hasher;
 use super::problem::{Answer, Problem};
 use super::scope::{Scope, Token};
+use super::scripts::Keys;
 use super::settings::{CommitOrder, Route, Settings};
 use super::store::{Claim, Operation, Store};
 use crate::gcra::Ps;
@@ -48,6 +49,8 @@ pub struct Opening<'a> {
 /// The open exchanges of one worker, over the store `S`.
 pub struct Registry<S> {
     settings: Settings,
+    /// Of the records in the store.
+    keys: Keys,
     store: S,
     open: BTreeMap<u32, Entry>,
     /// Operations under way.
@@ -105,6 +108,7 @@ impl<S: Store> Registry<S> {
     pub fn new(settings: Settings, store: S) -> Self {
         Self {
             counts: Counts::new(settings.routes.len()),
+            keys: settings.keys(),
             settings,
             store,
             open: BTreeMap::new(),
@@ -294,6 +298,7 @@ impl<S: Store> Registry<S> {
             settings,
             counts,
             held,
+            keys,
             ..
         } = self;
         let of_route: &mut RouteCounts = counts.routes.get_mut(route)?;
@@ -302,6 +307,8 @@ impl<S: Store> Registry<S> {
             route,
             timeout: settings.redis.timeout,
             fence_header: settings.fence_header.as_deref(),
+            at_rest: &settings.at_rest,
+            keys,
             room: settings.max_held.saturating_sub(*held),
             now,
             counts: of_route,

@@ -52,6 +52,11 @@ impl Token {
         Self(random)
     }
 
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// 32 hex digits.
     #[must_use]
     pub fn hex(&self) -> String {

@@ -1,5 +1,7 @@
 //! How idempotency keys are kept: what a policy comes to.
 
+use super::scripts::Keys;
+use super::seal::AtRest;
 use crate::gcra::Ps;
 use crate::redis::breaker;
 use crate::redis::pipe::{Limits, Login};
@@ -10,6 +12,7 @@ use std::time::Duration;
 pub struct Settings {
     pub routes: Vec<Route>,
     pub redis: Redis,
+    pub at_rest: AtRest,
     /// Parts that the records are spread over, each with a hash tag of its own: 1 to 256. To change it is to forget
     /// every record.
     pub partitions: u16,
@@ -20,6 +23,17 @@ pub struct Settings {
     pub max_open: usize,
     /// Bytes of answers that one worker may hold at once, over all exchanges; an answer past it counts as oversized.
     pub max_held: usize,
+}
+
+impl Settings {
+    /// Where the records live.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        Keys {
+            prefix: self.redis.key_prefix.clone(),
+            partitions: self.partitions,
+        }
+    }
 }
 
 /// What an answer has to wait for.

@@ -56,7 +56,7 @@ pub struct Commit {
     /// None for one that never learned its fence.
     pub fence: Option<u64>,
     pub kind: Kind,
-    /// As [`Stored::seal`](super::stored::Stored::seal) gives them.
+    /// As [`AtRest::seal`](super::seal::AtRest::seal) gives them.
     pub bytes: Vec<u8>,
     pub event: Option<Event>,
 }

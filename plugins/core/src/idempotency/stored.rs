@@ -2,7 +2,7 @@
 //!
 //! The bytes are "SI", the version (1), a SHA-256 over all that follows (8 bytes of it), then, numbers big endian: the
 //! status (2 bytes), the number of fields (2), each field's name (2 bytes of length before it) and value (4), and the
-//! body. [`Stored::seal`] and [`Stored::open`] are the only way in and out of a store.
+//! body. How these bytes go into a store is for [`seal`](super::seal) to say.
 
 use super::settings::HeaderFilter;
 use sha2::{Digest, Sha256};
@@ -51,9 +51,9 @@ pub struct Stored {
 pub struct Corrupt;
 
 impl Stored {
-    /// The bytes to store.
+    /// The answer as bytes.
     #[must_use]
-    pub fn seal(&self) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         let fields = self
             .fields
             .iter()
@@ -88,11 +88,11 @@ impl Stored {
         out
     }
 
-    /// Reads what [`Stored::seal`] wrote.
+    /// Reads what [`Stored::to_bytes`] wrote.
     ///
     /// # Errors
     /// When a single bit of it differs.
-    pub fn open(bytes: &[u8]) -> Result<Self, Corrupt> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Corrupt> {
         let rest = bytes.strip_prefix(&VERSION).ok_or(Corrupt)?;
         let (sum, rest) = rest.split_first_chunk::<8>().ok_or(Corrupt)?;
         if *sum != check(rest) {
@@ -215,10 +215,10 @@ mod tests {
             fields: vec![(b"a".to_vec(), b"bc".to_vec())],
             body: b"body".to_vec(),
         };
-        let bytes = stored.seal();
+        let bytes = stored.to_bytes();
         assert_eq!(&bytes[..3], b"SI\x01");
         assert_eq!(&bytes[11..], b"\0\xc9\0\x01\0\x01a\0\0\0\x02bcbody");
-        assert_eq!(Stored::open(&bytes), Ok(stored));
+        assert_eq!(Stored::from_bytes(&bytes), Ok(stored));
     }
 
     proptest! {
@@ -229,22 +229,22 @@ mod tests {
             body: Vec<u8>,
         ) {
             let stored = Stored { status, fields, body };
-            prop_assert_eq!(Stored::open(&stored.seal()), Ok(stored));
+            prop_assert_eq!(Stored::from_bytes(&stored.to_bytes()), Ok(stored));
         }
 
         #[test]
         fn a_flipped_bit_or_a_missing_end_is_found(body: Vec<u8>, at: prop::sample::Index, bit in 0..8u8) {
             let stored = Stored { status: 200, fields: vec![(b"n".to_vec(), b"v".to_vec())], body };
-            let mut bytes = stored.seal();
+            let mut bytes = stored.to_bytes();
             let at = at.index(bytes.len());
-            prop_assert_eq!(Stored::open(&bytes[..at]), Err(Corrupt));
+            prop_assert_eq!(Stored::from_bytes(&bytes[..at]), Err(Corrupt));
             bytes[at] ^= 1 << bit;
-            prop_assert_eq!(Stored::open(&bytes), Err(Corrupt));
+            prop_assert_eq!(Stored::from_bytes(&bytes), Err(Corrupt));
         }
 
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
-            let _ = Stored::open(&bytes);
+            let _ = Stored::from_bytes(&bytes);
         }
     }
 }

@@ -169,11 +169,14 @@ impl Exchange {
         event: Option<store::Event>,
         cx: &mut Context<'_>,
     ) {
+        let bytes = cx
+            .at_rest
+            .seal(stored, kind, cx.keys, &self.claim, self.fence);
         let commit = Arc::new(Commit {
             claim: Arc::clone(&self.claim),
             fence: self.fence,
             kind,
-            bytes: stored.seal(),
+            bytes,
             event,
         });
         self.start(Operation::Commit(Arc::clone(&commit)), cx);

@@ -76,6 +76,10 @@ pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
                 PolicyError::new(format!("{path}.{field}"), problem)
             })?);
     }
+    let at_rest = json
+        .at_rest
+        .compile()
+        .map_err(|(field, problem)| PolicyError::new(format!("at_rest.{field}"), problem))?;
     let default_partitions = if redis.hash_slots {
         CLUSTER_PARTITIONS
     } else {
@@ -88,6 +92,7 @@ pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
             .partitions
             .map_or(default_partitions, |partitions| partitions.get()),
         fence_header: json.fence_header.0,
+        at_rest,
         commit_order: match json.commit_order {
             CommitOrderJson::BeforeHeaders => CommitOrder::BeforeHeaders,
             CommitOrderJson::BeforeEnd => CommitOrder::BeforeEnd,

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::at_rest::AtRestJson;
 use super::replay::{FieldNames, ReplayHeadersJson};
 use super::statuses::Statuses;
 use crate::policy::redis::json::redis_object;
@@ -44,6 +45,9 @@ pub struct PolicyJson {
     /// replaced.
     #[serde(default = "fence_header")]
     pub(super) fence_header: FieldName,
+    /// How answers lie in Redis: compressed, encrypted. Default: as they are.
+    #[serde(default)]
+    pub(super) at_rest: AtRestJson,
     /// What an answer has to wait for.
     #[serde(default)]
     pub(super) commit_order: CommitOrderJson,

@@ -3,10 +3,13 @@
 //! [`json`] says how it is written, [`compile`] checks what no single field can know. How exchanges are run is in
 //! [`settings`]; what a request is told apart by is here.
 
+mod at_rest;
 mod compile;
 pub mod json;
 mod replay;
 mod statuses;
+
+pub use at_rest::AtRest;
 
 use crate::idempotency::settings;
 use crate::policy::PolicyError;
@@ -24,6 +27,7 @@ pub struct Idempotency {
     pub partitions: u16,
     /// Lower case.
     pub fence_header: String,
+    pub at_rest: AtRest,
     pub commit_order: settings::CommitOrder,
     /// Exchanges that one worker may have open at once.
     pub max_open: usize,
@@ -60,10 +64,10 @@ impl Idempotency {
         routes.find(|(_, route)| route.matcher.matches(request))
     }
 
-    /// How one worker is run. `environment` gives the VM's variables, which may hold the credentials.
+    /// How one worker is run. `environment` gives the VM's variables, which hold the keys and may hold the credentials.
     ///
     /// # Errors
-    /// When a variable that the policy names is not set.
+    /// When a variable that the policy names is not set, or holds no key.
     pub fn settings(
         &self,
         environment: impl Fn(&str) -> Option<String>,
@@ -73,11 +77,12 @@ impl Idempotency {
             routes: routes.collect(),
             redis: settings::Redis {
                 key_prefix: self.redis.key_prefix.clone(),
-                login: self.redis.login(environment)?,
+                login: self.redis.login(&environment)?,
                 timeout: self.redis.timeout(),
                 limits: self.redis.limits(),
                 breaker: self.redis.breaker(),
             },
+            at_rest: self.at_rest.settings(&environment)?,
             partitions: self.partitions,
             fence_header: Some(self.fence_header.clone()),
             commit_order: self.commit_order,

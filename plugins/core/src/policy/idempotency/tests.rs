@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::gcra::PS_PER_S;
+use crate::idempotency::seal::Plain;
 use crate::idempotency::settings::{
     CommitOrder, HeaderFilter, KeyMode, OnCommitError, OnStoreError, OnTimeout, Outbox, Trim,
 };
@@ -42,6 +43,8 @@ fn the_minimal_example_takes_every_default() {
     assert_eq!(settings.partitions, 1);
     assert_eq!(settings.fence_header.as_deref(), Some("idempotency-fence"));
     assert_eq!(settings.commit_order, CommitOrder::BeforeHeaders);
+    assert!(settings.at_rest.keys.is_empty());
+    assert_eq!(settings.at_rest.compress_from, None);
     assert_eq!(settings.max_open, 4_096);
     assert_eq!(settings.max_held, 64 << 20);
     assert_eq!(settings.redis.key_prefix, "sluice");
@@ -134,8 +137,52 @@ fn the_full_example_comes_to_what_it_says() {
         headers: vec!["x-charge-id".into()],
     };
     assert_eq!(charges.outbox, Some(outbox));
-    let settings = policy.settings(|_| Some(String::new())).unwrap();
+    let settings = policy.settings(|_| Some(KEY.to_owned())).unwrap();
     assert_eq!(settings.redis.limits.framing, Framing::Stream);
+    assert_eq!(settings.at_rest.compress_from, Some(1 << 10));
+    assert_eq!(settings.at_rest.keys.len(), 2);
+    assert_eq!(settings.at_rest.plain, Plain::Refuse);
+}
+
+/// 32 bytes in base64.
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+#[test]
+fn a_sealing_key_that_the_environment_does_not_have_is_refused() {
+    let policy = Idempotency::load(
+        br#"{"redis": {"cluster": "r"}, "routes": [{"name": "a", "scope": ["consumer"]}],
+            "at_rest": {"keys": [{"id": "new", "env": "A"}, {"id": "old", "env": "B"}], "plain": "read"}}"#,
+    )
+    .unwrap();
+    for (b, refusal) in [
+        (
+            None,
+            "found no variable B in the VM's environment, expected it to be set there",
+        ),
+        (
+            Some("not base64"),
+            "found no base64, expected 32 bytes in base64 in the variable B",
+        ),
+        (
+            Some(""),
+            "found 0 bytes, expected 32 bytes in base64 in the variable B",
+        ),
+        (
+            Some("AAECAw=="),
+            "found 4 bytes, expected 32 bytes in base64 in the variable B",
+        ),
+    ] {
+        let environment = |name: &str| match name {
+            "A" => Some(KEY.to_owned()),
+            _ => b.map(str::to_owned),
+        };
+        let error = policy.settings(environment).unwrap_err();
+        assert_eq!(error, format!("at_rest.keys[1].env: {refusal}"));
+    }
+    let settings = policy.settings(|_| Some(format!("{KEY}\n"))).unwrap();
+    assert_eq!(settings.at_rest.keys.len(), 2);
+    assert_eq!(settings.at_rest.plain, Plain::Read);
+    assert_eq!(settings.at_rest.compress_from, None);
 }
 
 #[test]

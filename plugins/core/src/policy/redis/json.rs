@@ -277,7 +277,8 @@ impl schemars::JsonSchema for Secret {
     }
 }
 
-struct VariableName(String);
+#[derive(Debug)]
+pub(in crate::policy) struct VariableName(pub(in crate::policy) String);
 
 impl Text for VariableName {
     const PATTERN: &'static str = "^[A-Za-z_][A-Za-z0-9_]*$";

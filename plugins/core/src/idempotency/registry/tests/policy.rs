@@ -1,6 +1,7 @@
 //! The policy that tests start from.
 
 use crate::gcra::{PS_PER_S, Ps};
+use crate::idempotency::seal::AtRest;
 use crate::idempotency::settings::*;
 use crate::redis::breaker;
 use crate::redis::pipe::{Framing, Limits, Login};
@@ -49,6 +50,7 @@ pub fn settings(route: Route) -> Settings {
                 open_for: TIMEOUT,
             },
         },
+        at_rest: AtRest::default(),
         partitions: 1,
         fence_header: Some("idempotency-fence".into()),
         commit_order: CommitOrder::BeforeHeaders,

@@ -1,6 +1,7 @@
 //! Two gateways, three keys, and everything that can go wrong between them and their store, in any order.
 
 use super::world::*;
+use crate::idempotency::seal::{AtRest, Plain, SealingKey};
 use crate::idempotency::settings::*;
 use proptest::prelude::*;
 use sluice_model_redis::Mode;
@@ -283,6 +284,11 @@ fn policy(order: CommitOrder, wait: bool, on_timeout: OnTimeout, deliver: bool) 
     };
     Settings {
         commit_order: order,
+        at_rest: AtRest {
+            compress_from: Some(20),
+            keys: vec![SealingKey::new("k", [1; 32])],
+            plain: if deliver { Plain::Refuse } else { Plain::Write },
+        },
         ..settings(route)
     }
 }

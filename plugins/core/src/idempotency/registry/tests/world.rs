@@ -403,6 +403,30 @@ impl World {
         stream
     }
 
+    /// A command of the test's own, which may damage records: see [`World::forget_records`].
+    pub fn redis_do(&mut self, command: &[&[u8]]) -> Vec<u8> {
+        let mut ask = Vec::new();
+        resp::encode(&mut ask, command);
+        let (mut connection, micros) = (self.redis.connect(), self.micros());
+        self.redis.feed(&mut connection, &ask, micros)
+    }
+
+    pub fn records(&self) -> Vec<Vec<u8>> {
+        let hashes = self.redis.keys().into_iter();
+        let hashes = hashes.filter(|key| key.kind == "hash");
+        hashes.map(|key| key.name).collect()
+    }
+
+    /// A field of the only record.
+    pub fn answer(&mut self, field: &str) -> Vec<u8> {
+        let record = self.records().remove(0);
+        let reply = self.redis_do(&[b"HGET", &record, field.as_bytes()]);
+        match resp::decode(&reply) {
+            Ok((resp::Reply::Bulk(bytes), [])) => bytes.to_vec(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// For tests that damage a record themselves.
     pub fn forget_records(&mut self) {
         self.completed.clear();

@@ -9,6 +9,7 @@ pub mod idempotency;
 pub mod policy;
 pub mod rate_limit;
 pub mod redis;
+pub mod ring;
 pub mod selector;
 pub mod slots;
 pub mod units;

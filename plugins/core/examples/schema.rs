@@ -6,10 +6,11 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let schema = match std::env::args().nth(1).as_deref() {
         Some("rate-limit") => schema::rate_limit(),
+        Some("coalesce") => schema::coalesce(),
         Some("idempotency") => schema::idempotency(),
         other => {
             let found = other.unwrap_or("nothing");
-            eprintln!("found {found}, expected `rate-limit` or `idempotency`");
+            eprintln!("found {found}, expected `coalesce`, `idempotency` or `rate-limit`");
             return ExitCode::FAILURE;
         }
     };

@@ -20,8 +20,6 @@ mod rule;
 mod status;
 mod targeted;
 mod terms;
-#[cfg(test)]
-mod testing;
 mod timing;
 mod vary;
 

@@ -18,6 +18,21 @@ pub(super) const RATE_LIMIT: Examples = [
     ),
 ];
 
+pub(super) const COALESCE: Examples = [
+    (
+        "coalesce-minimal.json",
+        include_str!("../../../../envoy-config/policies/coalesce-minimal.json"),
+    ),
+    (
+        "coalesce-shop.json",
+        include_str!("../../../../envoy-config/policies/coalesce-shop.json"),
+    ),
+    (
+        "coalesce-full.json",
+        include_str!("../../../../envoy-config/policies/coalesce-full.json"),
+    ),
+];
+
 pub(super) const IDEMPOTENCY: Examples = [
     (
         "idempotency-minimal.json",

@@ -3,6 +3,7 @@
 //! A policy with a mistake is refused whole, with the JSON path, what was found and what was expected. What comes out
 //! is ready to decide with: nothing on the request path parses, compiles or validates again.
 
+pub mod coalesce;
 mod error;
 #[cfg(test)]
 mod examples;

@@ -14,6 +14,12 @@ pub fn rate_limit() -> String {
     render::<super::rate_limit::json::PolicyJson>()
 }
 
+/// The schema of [`coalesce`](super::coalesce)'s policy, as it is checked in.
+#[must_use]
+pub fn coalesce() -> String {
+    render::<super::coalesce::json::PolicyJson>()
+}
+
 /// The schema of [`idempotency`](super::idempotency)'s policy, as it is checked in.
 #[must_use]
 pub fn idempotency() -> String {

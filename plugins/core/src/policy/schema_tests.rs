@@ -28,9 +28,18 @@ const IDEMPOTENCY: Filter = Filter {
     examples: examples::IDEMPOTENCY,
 };
 
+const COALESCE: Filter = Filter {
+    name: "coalesce",
+    generated: super::coalesce,
+    checked_in: include_str!("../../../../envoy-config/schemas/coalesce.schema.json"),
+    examples: examples::COALESCE,
+};
+
+const FILTERS: [Filter; 3] = [RATE_LIMIT, IDEMPOTENCY, COALESCE];
+
 #[test]
 fn the_checked_in_schemas_are_what_the_code_reads() {
-    for filter in [RATE_LIMIT, IDEMPOTENCY] {
+    for filter in FILTERS {
         assert!(
             (filter.generated)() == filter.checked_in,
             "the policy has changed; regenerate its schema and look at the difference:\n\
@@ -43,7 +52,7 @@ fn the_checked_in_schemas_are_what_the_code_reads() {
 
 #[test]
 fn every_example_is_valid() {
-    for filter in [RATE_LIMIT, IDEMPOTENCY] {
+    for filter in FILTERS {
         for (name, example) in filter.examples {
             let checked = filter.check(example);
             assert_eq!(checked.problems, Vec::<String>::new(), "{name}");
@@ -56,7 +65,7 @@ const ELSEWHERE: &str = "ClientIp.trusted_hops";
 
 #[test]
 fn the_full_examples_use_every_property_and_every_key_part() {
-    for filter in [RATE_LIMIT, IDEMPOTENCY] {
+    for filter in FILTERS {
         let [_, (_, other), (_, full)] = filter.examples;
         let mut used = filter.check(full).used;
         assert!(filter.check(other).used.contains(ELSEWHERE));
@@ -94,6 +103,12 @@ fn what_a_schema_refuses_is_noticed() {
             IDEMPOTENCY,
             r#"{"routes": [{"name": "a", "scope": ["consumer"], "store_statuses": ["6xx"]}]}"#,
             "/routes/0/store_statuses/0: no alternative fits",
+        ),
+        (COALESCE, r#"{"routes": []}"#, "/routes: too short"),
+        (
+            COALESCE,
+            r#"{"routes": [{"name": "a", "early_refresh": 11}]}"#,
+            "/routes/0/early_refresh: maximum",
         ),
     ] {
         let problems = filter.check(policy).problems;

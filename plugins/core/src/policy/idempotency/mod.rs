@@ -7,7 +7,7 @@ mod at_rest;
 mod compile;
 pub mod json;
 mod replay;
-mod statuses;
+pub(in crate::policy) mod statuses;
 
 pub use at_rest::AtRest;
 

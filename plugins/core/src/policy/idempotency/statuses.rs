@@ -7,9 +7,9 @@ use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 /// One item of a list of statuses: a status, a class, or a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Statuses {
-    pub(super) first: u16,
-    pub(super) last: u16,
+pub(in crate::policy) struct Statuses {
+    pub(in crate::policy) first: u16,
+    pub(in crate::policy) last: u16,
 }
 
 /// 1xx never reaches a filter; what is above 599 is no status.

@@ -34,19 +34,19 @@ impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
         let reply = callout::reply(headers, body);
         with(&self.worker, |worker| {
-            worker.replied(token, reply, clock::now());
+            worker.replied(token, reply, clock::steady());
         });
     }
 
     fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
         with(&self.worker, |worker| {
-            worker.message(token, size, clock::now());
+            worker.message(token, size, clock::steady());
         });
     }
 
     fn on_grpc_stream_close(&mut self, token: u32, status: u32) {
         with(&self.worker, |worker| {
-            worker.closed(token, status, clock::now());
+            worker.closed(token, status, clock::steady());
         });
     }
 }
@@ -74,11 +74,11 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        with(&self.worker, |worker| worker.tick(clock::now()));
+        with(&self.worker, |worker| worker.tick(clock::steady()));
     }
 
     fn on_queue_ready(&mut self, queue: u32) {
-        with(&self.worker, |worker| worker.woken(queue, clock::now()));
+        with(&self.worker, |worker| worker.woken(queue, clock::steady()));
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {

@@ -59,7 +59,7 @@ impl Context for Stream {}
 impl Drop for Stream {
     fn drop(&mut self) {
         if self.keyed {
-            with(&self.worker, |worker| worker.ended(self.id, clock::now()));
+            with(&self.worker, |worker| worker.ended(self.id, clock::steady()));
         }
     }
 }
@@ -67,7 +67,7 @@ impl Drop for Stream {
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         let begun = with(&self.worker, |worker| {
-            worker.begin(self.id, end_of_stream, clock::now())
+            worker.begin(self.id, end_of_stream, clock::steady())
         });
         match begun {
             None | Some(Begun::Free) => Action::Continue,
@@ -83,30 +83,30 @@ impl HttpContext for Stream {
         let from = self.request.held;
         let action = self.ask(|worker, id| {
             let piece = message::request_body(from, size);
-            worker.request_body(id, &piece, end_of_stream, clock::now())
+            worker.request_body(id, &piece, end_of_stream, clock::steady())
         });
         self.request.after(size, action)
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        self.ask(|worker, id| worker.request_trailers(id, clock::now()))
+        self.ask(|worker, id| worker.request_trailers(id, clock::steady()))
     }
 
     fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         let dry_run = self.dry_run;
-        self.ask(|worker, id| worker.response_head(id, dry_run, end_of_stream, clock::now()))
+        self.ask(|worker, id| worker.response_head(id, dry_run, end_of_stream, clock::steady()))
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         let from = self.response.held;
         let action = self.ask(|worker, id| {
             let piece = message::response_body(from, size);
-            worker.response_body(id, &piece, end_of_stream, clock::now())
+            worker.response_body(id, &piece, end_of_stream, clock::steady())
         });
         self.response.after(size, action)
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        self.ask(|worker, id| worker.response_trailers(id, clock::now()))
+        self.ask(|worker, id| worker.response_trailers(id, clock::steady()))
     }
 }

@@ -13,6 +13,7 @@ use crate::client::Response;
 use crate::gateway::{Builder, Gateway, Route};
 use crate::limits;
 use crate::message::{Message, Reader};
+use crate::redis::Redis;
 use crate::wait;
 
 /// Whoever holds the key is told apart by this header.
@@ -169,11 +170,20 @@ pub fn policy(redis: Value, route: Value) -> Value {
     json!({"redis": redis, "routes": [route]})
 }
 
-/// Times short enough for a test that waits for a lease to end.
+/// Of a policy's `redis`: times for a test in which Redis does not answer. The breaker never opens.
 #[must_use]
 pub fn hasty() -> Value {
-    json!({"timeout": "200ms", "breaker": {"failures": 1000, "open_for": "1s"}})
+    json!({"timeout": "250ms", "breaker": {"failures": 1000, "open_for": "1s"}})
 }
+
+/// Of a policy's `redis`: times that go with [`LEASE`].
+#[must_use]
+pub fn brisk() -> Value {
+    json!({"timeout": "500ms", "breaker": {"failures": 1000, "open_for": "1s"}})
+}
+
+/// Short enough for a test that waits for its end.
+pub const LEASE: &str = "2s";
 
 /// A gateway with the filter in front of `service`, to be started.
 #[must_use]
@@ -248,4 +258,52 @@ pub fn until_settled(gateway: &Gateway, key: &str, body: &[u8]) -> Response {
         (told(&answer).1 != "in-flight").then_some(answer)
     })
     .expect("the first request to be settled")
+}
+
+/// The bytes of what [`pay`] sends.
+#[must_use]
+pub fn request(key: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST /pay HTTP/1.1\r\nhost: gateway\r\n{ACCOUNT}: ann\r\nidempotency-key: \"{key}\"\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// Retries until it is known that nobody knows what became of the first request.
+///
+/// # Panics
+/// When something else is.
+pub fn assert_unknown(gateway: &Gateway, key: &str, body: &[u8]) {
+    let answer = until_settled(gateway, key, body);
+    assert_eq!(told(&answer), (409, "unknown".to_owned()));
+    assert_eq!(answer.header("retry-after"), None);
+}
+
+/// Asserts that the answer is the first one again.
+///
+/// # Panics
+/// When it is another, or not marked as a replay.
+pub fn assert_replay(replay: &Response, first: &Response) {
+    assert_eq!(told(replay), told(first));
+    assert_eq!(replay.body, first.body);
+    let mark = replay.header("idempotency-replayed");
+    assert_eq!(mark.as_deref(), Some("true"));
+}
+
+/// Waits until the gateway has had the head of an answer of this status from the service.
+///
+/// # Panics
+/// When it never has.
+pub fn until_answered(gateway: &Gateway, status: u16) {
+    let name = format!("cluster.origin.upstream_rq_{status}");
+    wait::until(&name, || gateway.envoy().stat(&name) > 0);
+}
+
+/// The names of the records in a Redis.
+#[must_use]
+pub fn records(redis: &Redis) -> Vec<String> {
+    let mut names: Vec<String> = redis.query(&["KEYS", "*:idem:*"]);
+    names.retain(|name| !name.ends_with(":fence") && !name.ends_with(":outbox"));
+    names
 }

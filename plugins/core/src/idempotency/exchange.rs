@@ -128,6 +128,8 @@ pub(super) struct Exchange {
     renew_until: Ps,
     /// Something of the response is held now.
     holding: bool,
+    /// Bytes of the answer that are still to come, where it says how long it is.
+    to_come: Option<u64>,
 }
 
 impl Exchange {
@@ -147,6 +149,7 @@ impl Exchange {
             renew_at: None,
             renew_until: 0,
             holding: false,
+            to_come: None,
         };
         exchange.acquire(cx);
         exchange

@@ -69,9 +69,10 @@ impl Exchange {
             fields,
             body: Vec::new(),
         };
-        let oversized = is_endless(head.headers)
-            || announced(head.headers)
-                .is_some_and(|length| length > cx.route.max_response_body as u64);
+        self.to_come = announced(head.headers);
+        let most = cx.route.max_response_body as u64;
+        let oversized =
+            is_endless(head.headers) || self.to_come.is_some_and(|length| length > most);
         if oversized && !head.end {
             self.commit_status(&stored, event, cx);
         } else if head.end {
@@ -108,7 +109,9 @@ impl Exchange {
 
     /// A piece of the response's body; each byte comes once.
     pub fn response_body(&mut self, piece: &[u8], end: bool, cx: &mut Context<'_>) {
-        self.holding |= end && self.hold == Hold::LastPiece && self.is_recording();
+        // A client that was told the length takes these bytes for the end.
+        let last = end || self.is_whole_with(piece);
+        self.holding |= last && self.hold == Hold::LastPiece && self.is_recording();
         let State::Collecting { stored, .. } = &mut self.state else {
             return;
         };
@@ -138,6 +141,14 @@ impl Exchange {
         {
             self.commit_status(&stored, event, cx);
         }
+    }
+
+    fn is_whole_with(&mut self, piece: &[u8]) -> bool {
+        let Some(left) = &mut self.to_come else {
+            return false;
+        };
+        *left = left.saturating_sub(piece.len() as u64);
+        *left == 0 && !piece.is_empty()
     }
 
     fn is_recording(&self) -> bool {

@@ -320,7 +320,7 @@ impl Worker {
         let sizes = store.send(now, |batch| {
             link.send(
                 &batch.body,
-                batch.len(),
+                batch.replies(),
                 batch.deadline,
                 now,
                 (&login, login_replies),

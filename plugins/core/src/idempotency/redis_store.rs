@@ -2,7 +2,7 @@
 
 use super::scripts::{self, Asked, Keys};
 use super::settings::Settings;
-use super::store::{Operation, Outcome, Store};
+use super::store::{Acquired, Committed, Operation, Outcome, Store};
 use crate::gcra::Ps;
 use crate::redis::pipe::{Batch, Pipe};
 use crate::redis::trouble::Trouble;
@@ -33,7 +33,8 @@ impl RedisStore {
                 &redis.login,
                 redis.breaker,
                 scripts::all(),
-            ),
+            )
+            .with_durability(redis.durability),
             answered: Vec::new(),
         }
     }
@@ -72,11 +73,18 @@ impl RedisStore {
     /// Callout `token` has come to its end.
     pub fn replied(&mut self, token: u32, body: Result<&[u8], Trouble>, now: Ps) {
         let Self { pipe, answered, .. } = self;
-        pipe.replied(token, body, now, |tag, reply| {
-            answered.push((
-                tag.id,
-                reply.and_then(|reply| scripts::outcome(tag.asked, &reply)),
-            ));
+        pipe.replied_durably(token, body, now, |tag, reply, durable| {
+            let outcome = reply
+                .and_then(|reply| scripts::outcome(tag.asked, &reply))
+                .and_then(|outcome| match outcome {
+                    // A record that a failover may lose is none to rely on. What was only read is as it was.
+                    Outcome::Acquire(Acquired::Yours { .. })
+                    | Outcome::Commit(Committed::Yes | Committed::Restored) => {
+                        durable.map(|()| outcome)
+                    }
+                    outcome => Ok(outcome),
+                });
+            answered.push((tag.id, outcome));
         });
     }
 }

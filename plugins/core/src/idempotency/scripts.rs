@@ -80,6 +80,7 @@ impl Keys {
 
     fn acquire(&self, claim: &Claim) -> Command {
         let mut command = Command::new(ACQUIRE, 2);
+        command.durable = true;
         command.bytes(&self.record(&claim.scope));
         command.bytes(&self.fence(&claim.scope));
         command.bytes(claim.fingerprint.bytes());
@@ -103,6 +104,7 @@ impl Keys {
     fn commit(&self, commit: &Commit) -> Command {
         let claim = &commit.claim;
         let mut command = Command::new(COMMIT, 1 + usize::from(commit.event.is_some()));
+        command.durable = true;
         command.bytes(&self.record(&claim.scope));
         if commit.event.is_some() {
             command.bytes(&self.outbox(&claim.scope));

@@ -4,6 +4,7 @@ use super::scripts::Keys;
 use super::seal::AtRest;
 use crate::gcra::Ps;
 use crate::redis::breaker;
+use crate::redis::durability::Durability;
 use crate::redis::pipe::{Limits, Login};
 use std::time::Duration;
 
@@ -154,4 +155,6 @@ pub struct Redis {
     pub timeout: Ps,
     pub limits: Limits,
     pub breaker: breaker::Settings,
+    /// Who else must have what acquires and commits write.
+    pub durability: Option<Durability>,
 }

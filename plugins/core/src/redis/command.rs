@@ -30,6 +30,8 @@ impl Script {
 pub struct Command {
     /// Index into the pipeline's scripts.
     pub script: usize,
+    /// What it writes is to be as durable as its pipeline can have it.
+    pub durable: bool,
     arguments: usize,
     /// The key count, the keys and the arguments, encoded.
     tail: Vec<u8>,
@@ -41,6 +43,7 @@ impl Command {
     pub fn new(script: usize, keys: usize) -> Self {
         let mut command = Self {
             script,
+            durable: false,
             arguments: 0,
             tail: Vec::with_capacity(160),
         };

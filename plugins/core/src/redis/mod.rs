@@ -4,6 +4,7 @@
 pub mod breaker;
 pub mod command;
 pub mod conversation;
+pub mod durability;
 pub mod pipe;
 pub mod resp;
 pub mod trouble;

@@ -10,6 +10,7 @@
 
 use super::breaker::{Breaker, Settings};
 use super::command::{Command, Script};
+use super::durability::Durability;
 use super::resp::{self, DecodeError, Reply};
 use super::trouble::Trouble;
 use crate::gcra::{PS_PER_S, Ps};
@@ -59,6 +60,7 @@ pub struct Pipe<T> {
     scripts: Vec<Script>,
     preamble: Vec<u8>,
     preamble_replies: usize,
+    durability: Option<Durability>,
     pub breaker: Breaker,
     waiting: VecDeque<Entry<T>>,
     in_flight: Vec<Sent<T>>,
@@ -69,6 +71,7 @@ struct Sent<T> {
     token: u32,
     deadline: Ps,
     entries: Vec<Entry<T>>,
+    waits: bool,
 }
 
 struct Entry<T> {
@@ -86,6 +89,8 @@ pub struct Batch<T> {
     /// The instant by which its last command wants the reply.
     pub deadline: Ps,
     entries: Vec<Entry<T>>,
+    /// It ends with WAIT.
+    waits: bool,
 }
 
 impl<T> Batch<T> {
@@ -93,6 +98,12 @@ impl<T> Batch<T> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// How many replies it will have, those of a connection's own beginning and end aside.
+    #[must_use]
+    pub fn replies(&self) -> usize {
+        self.entries.len() + usize::from(self.waits)
     }
 
     #[must_use]
@@ -130,10 +141,18 @@ impl<T> Pipe<T> {
             scripts,
             preamble,
             preamble_replies,
+            durability: None,
             breaker: Breaker::new(breaker),
             waiting: VecDeque::new(),
             in_flight: Vec::new(),
         }
+    }
+
+    /// Has batches with durable commands wait for others to have what they write.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Option<Durability>) -> Self {
+        self.durability = durability;
+        self
     }
 
     /// The login: its bytes, and how many replies it will have.
@@ -214,6 +233,11 @@ impl<T> Pipe<T> {
         if entries.is_empty() {
             return None;
         }
+        let is_durable = |entry: &Entry<T>| entry.command.durable;
+        let durability = self.durability.filter(|_| entries.iter().any(is_durable));
+        if let Some(durability) = durability {
+            durability.encode(&mut body);
+        }
         if self.limits.framing == Framing::Whole {
             resp::encode(&mut body, &[b"QUIT"]);
         }
@@ -221,6 +245,7 @@ impl<T> Pipe<T> {
             body,
             deadline,
             entries,
+            waits: durability.is_some(),
         })
     }
 
@@ -230,6 +255,7 @@ impl<T> Pipe<T> {
             token,
             deadline: batch.deadline,
             entries: batch.entries,
+            waits: batch.waits,
         });
     }
 
@@ -258,11 +284,22 @@ impl<T> Pipe<T> {
         now: Ps,
         mut done: impl FnMut(T, Result<Reply<'_>, Trouble>),
     ) {
+        self.replied_durably(token, body, now, |tag, reply, _| done(tag, reply));
+    }
+
+    /// The same; `done` is told besides whether what a durable command wrote is as durable as asked.
+    pub fn replied_durably(
+        &mut self,
+        token: u32,
+        body: Result<&[u8], Trouble>,
+        now: Ps,
+        mut done: impl FnMut(T, Result<Reply<'_>, Trouble>, Result<(), Trouble>),
+    ) {
         let Some(index) = self.in_flight.iter().position(|sent| sent.token == token) else {
             return;
         };
-        let entries = self.in_flight.swap_remove(index).entries;
-        let replies = body.and_then(|body| self.read(body, entries.len()));
+        let Sent { entries, waits, .. } = self.in_flight.swap_remove(index);
+        let replies = body.and_then(|body| self.read(body, entries.len() + usize::from(waits)));
         let replies = match replies {
             Ok(replies) => replies,
             Err(trouble) => {
@@ -275,11 +312,16 @@ impl<T> Pipe<T> {
                     trouble => trouble,
                 };
                 for entry in entries {
-                    done(entry.tag, Err(trouble));
+                    done(entry.tag, Err(trouble), Ok(()));
                 }
                 return;
             }
         };
+        let durable = match (self.durability, replies.last()) {
+            (Some(durability), Some(reply)) if waits => durability.reached(reply),
+            _ => Ok(()),
+        };
+        // Replicas that are away are no reason to leave Redis alone: what needs none of them goes on.
         let mut healthy = true;
         for (entry, reply) in entries.into_iter().zip(replies) {
             match reply {
@@ -291,10 +333,11 @@ impl<T> Pipe<T> {
                     }),
                     trouble => {
                         healthy = false;
-                        done(entry.tag, Err(trouble));
+                        done(entry.tag, Err(trouble), Ok(()));
                     }
                 },
-                reply => done(entry.tag, Ok(reply)),
+                reply if entry.command.durable => done(entry.tag, Ok(reply), durable),
+                reply => done(entry.tag, Ok(reply), Ok(())),
             }
         }
         if healthy {

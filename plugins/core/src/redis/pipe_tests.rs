@@ -303,3 +303,57 @@ fn a_callout_that_the_gateway_never_ends_gives_its_place_back() {
     assert!(pipe.is_ready());
     assert!(reply(&mut pipe, 10, Ok(b":1\r\n+OK\r\n")).is_empty());
 }
+
+fn durably(pipe: &mut Pipe<u32>, token: u32, body: &[u8]) -> Vec<(u32, bool, Result<(), Trouble>)> {
+    let mut out = Vec::new();
+    pipe.replied_durably(token, Ok(body), 50, |tag, reply, durable| {
+        out.push((tag, reply.is_ok(), durable));
+    });
+    out
+}
+
+#[test]
+fn one_wait_is_for_all_durable_commands_of_a_batch_and_for_no_others() {
+    let mut pipe = pipe().with_durability(Some(Durability {
+        replicas: 1,
+        aof: false,
+        timeout: std::time::Duration::from_millis(25),
+    }));
+    let push_durable = |pipe: &mut Pipe<u32>, tag| {
+        let mut command = Command::new(0, 0);
+        command.durable = true;
+        pipe.push(command, tag, 100, 50).unwrap();
+    };
+    push(&mut pipe, 1).unwrap();
+    let (_, body) = send(&mut pipe, 1, 0);
+    assert!(!body.contains("WAIT"), "nothing to wait for");
+    reply(&mut pipe, 1, Ok(b":1\r\n+OK\r\n"));
+
+    for (token, wait, durable) in [
+        (2, &b":1\r\n"[..], Ok(())),
+        (3, b":0\r\n", Err(Trouble::NotDurable)),
+        (4, b"-ERR unknown command 'WAIT'\r\n", Err(Trouble::Error)),
+    ] {
+        push_durable(&mut pipe, 1);
+        push(&mut pipe, 2).unwrap();
+        push_durable(&mut pipe, 3);
+        let batch = pipe.next_batch(0, |_, _| panic!("late")).unwrap();
+        assert_eq!((batch.len(), batch.replies()), (3, 4));
+        let body = String::from_utf8_lossy(&batch.body).into_owned();
+        let end = "*3\r\n$4\r\nWAIT\r\n$1\r\n1\r\n$2\r\n25\r\n*1\r\n$4\r\nQUIT\r\n";
+        assert!(body.ends_with(end), "{body}");
+        pipe.sent(token, batch);
+        // An error of a command stands for itself.
+        let replies = [b":1\r\n:2\r\n-OOM no\r\n", wait, b"+OK\r\n"].concat();
+        assert_eq!(
+            durably(&mut pipe, token, &replies),
+            [(1, true, durable), (2, true, Ok(())), (3, false, Ok(()))]
+        );
+        pipe.breaker.succeeded();
+    }
+
+    push_durable(&mut pipe, 1);
+    send(&mut pipe, 5, 0);
+    let cut = b":1\r\n";
+    assert_eq!(durably(&mut pipe, 5, cut), [(1, false, Ok(()))]);
+}

@@ -27,6 +27,8 @@ pub enum Trouble {
     CrossSlot,
     /// Any other error reply.
     Error,
+    /// Written, but fewer replicas have it, or no file, than the policy asks for.
+    NotDurable,
     /// The breaker is open: Redis was not asked.
     BreakerOpen,
     /// Too many commands wait already: Redis was not asked.
@@ -35,7 +37,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// Every kind, for the metrics.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Connect,
         Self::Timeout,
         Self::Reset,
@@ -48,6 +50,7 @@ impl Trouble {
         Self::NoScript,
         Self::CrossSlot,
         Self::Error,
+        Self::NotDurable,
         Self::BreakerOpen,
         Self::Overloaded,
     ];
@@ -68,6 +71,7 @@ impl Trouble {
             Self::NoScript => "noscript",
             Self::CrossSlot => "crossslot",
             Self::Error => "error",
+            Self::NotDurable => "not_durable",
             Self::BreakerOpen => "breaker_open",
             Self::Overloaded => "overloaded",
         }

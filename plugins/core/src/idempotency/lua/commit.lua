@@ -18,7 +18,12 @@ local found = redis.call('TYPE', KEYS[1]).ok
 local word, fence = 'restored', ARGV[3]
 if found == 'hash' then
   local r = redis.call('HMGET', KEYS[1], 'state', 'token', 'by', 'fence')
-  if r[3] == ARGV[1] and r[1] ~= 'flight' then return { 'again' } end
+  if r[3] == ARGV[1] and r[1] ~= 'flight' then
+    -- Changes nothing, but is a write: WAIT behind this waits for what its own connection wrote, and the first try's was
+    -- another.
+    redis.call('HSET', KEYS[1], 'by', ARGV[1])
+    return { 'again' }
+  end
   if r[1] ~= 'flight' or r[2] ~= ARGV[1] then return { 'superseded' } end
   word, fence = 'committed', r[4] or fence
 elseif found ~= 'none' then

@@ -41,9 +41,9 @@ struct Whole<'p> {
 }
 
 pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
-    let redis = json
+    let (redis, durability) = json
         .redis
-        .compile()
+        .compile_both()
         .map_err(|(field, problem)| PolicyError::new(format!("redis.{field}"), problem))?;
     if FRAMING.contains(&json.fence_header.0.as_str()) {
         return Err(PolicyError::new(
@@ -100,6 +100,7 @@ pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
         max_open: json.worker.max_open.get(),
         max_held: bytes(json.worker.max_held.0),
         redis,
+        durability,
     })
 }
 

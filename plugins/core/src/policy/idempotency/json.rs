@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::at_rest::AtRestJson;
+use super::durability::DurabilityJson;
 use super::replay::{FieldNames, ReplayHeadersJson};
 use super::statuses::Statuses;
 use crate::policy::redis::json::redis_object;
@@ -64,7 +65,10 @@ pub struct PolicyJson {
 }
 
 redis_object! {
-    pub(super) struct RedisJson {}
+    pub(super) struct RedisJson {
+        /// Who else must have a record before it counts. Default: nobody.
+        pub(super) durability: Option<DurabilityJson>,
+    }
 }
 
 fn fence_header() -> FieldName {

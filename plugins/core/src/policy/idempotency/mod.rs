@@ -5,6 +5,7 @@
 
 mod at_rest;
 mod compile;
+mod durability;
 pub mod json;
 mod replay;
 pub(in crate::policy) mod statuses;
@@ -14,6 +15,7 @@ pub use at_rest::AtRest;
 use crate::idempotency::settings;
 use crate::policy::PolicyError;
 use crate::policy::redis::Redis;
+use crate::redis::durability::Durability;
 use crate::selector::{ClientIp, Key, Matcher, Request};
 
 /// A checked policy.
@@ -23,6 +25,7 @@ pub struct Idempotency {
     pub routes: Vec<Route>,
     pub client_ip: ClientIp,
     pub redis: Redis,
+    pub durability: Option<Durability>,
     /// 1 to 256.
     pub partitions: u16,
     /// Lower case.
@@ -81,6 +84,7 @@ impl Idempotency {
                 timeout: self.redis.timeout(),
                 limits: self.redis.limits(),
                 breaker: self.redis.breaker(),
+                durability: self.durability,
             },
             at_rest: self.at_rest.settings(&environment)?,
             partitions: self.partitions,

@@ -9,6 +9,7 @@ use crate::idempotency::settings::{
     CommitOrder, HeaderFilter, KeyMode, OnCommitError, OnStoreError, OnTimeout, Outbox, Trim,
 };
 use crate::policy::examples;
+use crate::redis::durability::Durability;
 use crate::redis::pipe::Framing;
 use crate::selector::Reason;
 use crate::selector::testing::Fake;
@@ -52,6 +53,7 @@ fn the_minimal_example_takes_every_default() {
     assert_eq!(settings.redis.login.password, None);
     assert_eq!(settings.redis.breaker.failures, 5);
     assert_eq!(settings.redis.breaker.open_for, 5 * PS_PER_S);
+    assert_eq!(settings.redis.durability, None);
     assert_eq!(settings.redis.limits.framing, Framing::Whole);
     let [route] = policy.routes.as_slice() else {
         panic!("one route");
@@ -139,6 +141,12 @@ fn the_full_example_comes_to_what_it_says() {
     assert_eq!(charges.outbox, Some(outbox));
     let settings = policy.settings(|_| Some(KEY.to_owned())).unwrap();
     assert_eq!(settings.redis.limits.framing, Framing::Stream);
+    let durability = Durability {
+        replicas: 1,
+        aof: true,
+        timeout: Duration::from_millis(100),
+    };
+    assert_eq!(settings.redis.durability, Some(durability));
     assert_eq!(settings.at_rest.compress_from, Some(1 << 10));
     assert_eq!(settings.at_rest.keys.len(), 2);
     assert_eq!(settings.at_rest.plain, Plain::Refuse);

@@ -3,6 +3,7 @@
 
 mod at_rest;
 mod client;
+mod durable;
 mod matrix;
 mod matrix_on;
 mod orders;

@@ -49,6 +49,7 @@ pub fn settings(route: Route) -> Settings {
                 failures: 0,
                 open_for: TIMEOUT,
             },
+            durability: None,
         },
         at_rest: AtRest::default(),
         partitions: 1,

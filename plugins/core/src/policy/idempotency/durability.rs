@@ -1,0 +1,64 @@
+//! How a policy says who else must have a record.
+
+use serde::Deserialize;
+
+use super::json::RedisJson;
+use crate::policy::redis::Redis;
+use crate::policy::value::{Int, Span};
+use crate::redis::durability::Durability;
+use crate::units::format_duration;
+
+/// Who else must have a record before it counts. One that fewer have when it is taken is given back, and nothing is
+/// sent; an answer that fewer have counts as not stored.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Durability"))]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"replicas\": 1}")]
+pub(super) struct DurabilityJson {
+    /// So many replicas must have it.
+    #[serde(default)]
+    replicas: Option<Int<1, 16>>,
+    /// It must be in the append-only file on the disk of Redis, and of the replicas if they are asked for. Takes Redis
+    /// 7.2 with `appendonly yes`.
+    #[serde(default)]
+    aof: bool,
+    /// How long they are waited for. At most half of `redis.timeout`, which is also the default.
+    timeout: Option<Span<1, 30_000>>,
+}
+
+impl RedisJson {
+    /// # Errors
+    /// The field at fault, and what is wrong.
+    pub(super) fn compile_both(
+        mut self,
+    ) -> Result<(Redis, Option<Durability>), (&'static str, String)> {
+        let durability = self.durability.take();
+        let redis = self.compile()?;
+        let durability = durability.map(|json| json.compile(&redis)).transpose()?;
+        Ok((redis, durability))
+    }
+}
+
+impl DurabilityJson {
+    fn compile(self, redis: &Redis) -> Result<Durability, (&'static str, String)> {
+        if self.replicas.is_none() && !self.aof {
+            let problem = "found nobody to wait for, expected `replicas` or `aof`";
+            return Err(("durability", problem.to_owned()));
+        }
+        let most = redis.timeout / 2;
+        let timeout = self.timeout.map_or(most, |timeout| timeout.0);
+        if timeout > most {
+            let problem = format!(
+                "found {}, expected at most {}, half of `redis.timeout`",
+                format_duration(timeout),
+                format_duration(most)
+            );
+            return Err(("durability.timeout", problem));
+        }
+        Ok(Durability {
+            replicas: self.replicas.map_or(0, Int::get),
+            aof: self.aof,
+            timeout,
+        })
+    }
+}

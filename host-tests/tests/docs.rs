@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use host_tests::tools;
 use serde_json::Value;
+use sluice_core::idempotency::counts::Event;
 use sluice_core::idempotency::key_syntax;
+use sluice_core::idempotency::problem::Problem;
 use sluice_core::idempotency::settings::KeyMode;
 use sluice_core::policy::idempotency::Idempotency;
 use sluice_core::policy::rate_limit::RateLimit;
@@ -206,6 +208,41 @@ fn every_metric_is_described() {
             page.contains(&format!("`{}`", kind.name())),
             "{}",
             kind.name()
+        );
+    }
+}
+
+/// Everything that a client can be told, and everything that is counted.
+#[test]
+fn every_problem_and_event_of_idempotency_is_described() {
+    let page = repository_file("docs/idempotency.md");
+    for problem in Problem::ALL {
+        let row = format!("| `{}` | {} |", problem.name(), problem.status());
+        assert!(page.contains(&row), "docs/idempotency.md leaves out {row}");
+    }
+    for event in Event::ALL {
+        let name = format!("`{}`", event.name());
+        assert!(
+            page.contains(&name),
+            "docs/idempotency.md leaves out {name}"
+        );
+    }
+    let source = repository_file("plugins/idempotency/src/metrics.rs")
+        + &repository_file("plugins/host/src/redis_metrics.rs").replace("{prefix}.", "{PREFIX}.");
+    let names: Vec<&str> = source
+        .split("{PREFIX}.")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert!(names.len() >= 7, "{names:?}");
+    for name in names {
+        let name = name
+            .replace("{route}.event.{event}", "NAME.event.EVENT")
+            .replace("error.{}", "error.KIND");
+        let full = format!("`sluice_idempotency.{name}`");
+        assert!(
+            page.contains(&full),
+            "docs/idempotency.md leaves out {full}"
         );
     }
 }

@@ -1,30 +1,18 @@
 //! What the filter counts. Names are dotted paths whose parts the gateway's `stats_tags` turn into labels.
 
 use sluice_core::idempotency::counts::{Counts, Event};
-use sluice_core::idempotency::problem::Problem;
 use sluice_host::metrics::{Metric, Registry};
 use sluice_host::redis_metrics::RedisMetrics;
 
 const PREFIX: &str = "sluice_idempotency";
 
-/// Requests that are refused before there is an exchange to count them.
-const REFUSALS: [Problem; 3] = [
-    Problem::KeyMissing,
-    Problem::KeyInvalid,
-    Problem::ClientUnknown,
-];
-
 pub struct Metrics {
     registry: Registry,
-    routes: Vec<RouteMetrics>,
+    /// Of each route, by its index, the events in their order.
+    routes: Vec<[Metric; Event::ALL.len()]>,
     redis: RedisMetrics,
     open: Metric,
     open_before: usize,
-}
-
-struct RouteMetrics {
-    events: [Metric; Event::ALL.len()],
-    refusals: [Metric; REFUSALS.len()],
 }
 
 impl Metrics {
@@ -32,13 +20,10 @@ impl Metrics {
         let mut registry = Registry::default();
         let routes = routes
             .map(|route| {
-                let mut counter = |event: &str| {
+                Event::ALL.map(|event| {
+                    let event = event.name();
                     registry.counter(&format!("{PREFIX}.route.{route}.event.{event}"))
-                };
-                RouteMetrics {
-                    events: Event::ALL.map(|event| counter(event.name())),
-                    refusals: REFUSALS.map(|problem| counter(&problem.name().replace('-', "_"))),
-                }
+                })
             })
             .collect();
         Self {
@@ -47,16 +32,6 @@ impl Metrics {
             open: registry.gauge(&format!("{PREFIX}.open")),
             open_before: 0,
             registry,
-        }
-    }
-
-    /// A request was refused for what is wrong with it.
-    pub fn refused(&mut self, route: usize, problem: Problem) {
-        if let Some(route) = self.routes.get(route)
-            && let Some(index) = REFUSALS.iter().position(|other| *other == problem)
-            && let Some(metric) = route.refusals.get(index)
-        {
-            self.registry.add(*metric, 1);
         }
     }
 
@@ -69,7 +44,7 @@ impl Metrics {
     pub fn publish(&mut self, counts: &mut Counts, open: usize, breaker_is_open: bool) {
         for (counts, metrics) in counts.routes.iter_mut().zip(&self.routes) {
             let counts = std::mem::take(counts);
-            for (event, metric) in Event::ALL.into_iter().zip(&metrics.events) {
+            for (event, metric) in Event::ALL.into_iter().zip(metrics) {
                 self.registry.add(*metric, counts.get(event));
             }
         }

@@ -131,12 +131,10 @@ impl Worker {
     }
 
     fn refuse(&mut self, id: u32, route: usize, problem: Problem) -> Begun {
-        self.metrics.refused(route, problem);
-        let route = self.policy.routes.get(route);
-        if route.is_some_and(|route| route.settings.dry_run) {
+        let Step::Now(Settled::Answer(answer)) = self.registry.key_refused(route, problem) else {
             return Begun::Free;
-        }
-        self.answer(id, &Answer::problem(problem));
+        };
+        self.answer(id, &answer);
         Begun::Keyed {
             action: Action::Pause,
             dry_run: false,

@@ -51,13 +51,17 @@ pub enum Event {
     LeaseLost,
     /// A key could not be freed, and becomes unknown.
     NotFreed,
-    /// Refused for want of a key that can be read.
-    KeyRefused,
+    /// Refused for want of a key.
+    KeyMissing,
+    /// Refused because the key cannot be read, or is there twice.
+    KeyInvalid,
+    /// Refused because the request lacks what tells clients apart.
+    ClientUnknown,
 }
 
 impl Event {
     /// Every kind, for the metrics.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Executed,
         Self::Replayed,
         Self::AnswerNotKept,
@@ -81,7 +85,9 @@ impl Event {
         Self::Renewed,
         Self::LeaseLost,
         Self::NotFreed,
-        Self::KeyRefused,
+        Self::KeyMissing,
+        Self::KeyInvalid,
+        Self::ClientUnknown,
     ];
 
     /// The name in metrics.
@@ -111,7 +117,9 @@ impl Event {
             Self::Renewed => "renewed",
             Self::LeaseLost => "lease_lost",
             Self::NotFreed => "not_freed",
-            Self::KeyRefused => "key_refused",
+            Self::KeyMissing => "key_missing",
+            Self::KeyInvalid => "key_invalid",
+            Self::ClientUnknown => "client_unknown",
         }
     }
 }

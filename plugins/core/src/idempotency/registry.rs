@@ -165,9 +165,16 @@ impl<S: Store> Registry<S> {
         Step::Hold
     }
 
-    /// A request has come whose key is missing, cannot be read, or belongs to nobody: `problem` says which.
+    /// A request has come whose key is missing, cannot be read, or belongs to nobody, or cannot be asked for: `problem`
+    /// says which.
     pub fn key_refused(&mut self, route: usize, problem: Problem) -> Step {
-        self.refuse(route, Event::KeyRefused, problem)
+        let event = match problem {
+            Problem::KeyMissing => Event::KeyMissing,
+            Problem::ClientUnknown => Event::ClientUnknown,
+            Problem::StoreUnavailable => Event::StoreUnavailable,
+            _ => Event::KeyInvalid,
+        };
+        self.refuse(route, event, problem)
     }
 
     /// A piece of the request's body; each byte comes once.

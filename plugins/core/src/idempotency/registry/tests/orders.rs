@@ -61,6 +61,36 @@ fn before_the_end_only_the_last_piece_waits() {
     assert!(is_replay(world.client(1, stream), 200, b"ab"));
 }
 
+/// The gateway tells of the end when all bytes have gone, which is too late for a client that counts them.
+#[test]
+fn before_the_end_the_piece_that_makes_an_answer_whole_waits() {
+    let mut world = before_end(|_| {});
+    let stream = world.first(0, "k");
+    let headers = Headers::from_pairs(&[("content-length", "3")]);
+    let head = ResponseHead {
+        status: 200,
+        headers: &headers,
+        provenance: VIA_UPSTREAM,
+        end: false,
+    };
+    let (now, gateway) = (world.now, &mut world.gateways[0]);
+    gateway.streams.get_mut(&stream).unwrap().said = Some((200, b"abc".to_vec()));
+    let registry = &mut gateway.registry;
+    assert_eq!(
+        [
+            registry.response_head(stream, &head, now),
+            registry.response_body(stream, b"a", false, now),
+            registry.response_body(stream, b"bc", false, now),
+            registry.response_body(stream, b"", true, now),
+        ],
+        [Step::Pass, Step::Pass, Step::Hold, Step::Hold]
+    );
+    world.pump(0, Fate::Done);
+    assert!(delivered(world.client(0, stream)));
+    let stream = world.first(1, "k");
+    assert!(is_replay(world.client(1, stream), 200, b"abc"));
+}
+
 #[test]
 fn before_the_end_an_answer_that_is_not_stored_never_looks_complete() {
     for (on_commit_error, expected) in [
@@ -297,7 +327,7 @@ fn a_key_that_cannot_be_read_is_400_and_in_a_dry_run_nothing() {
             Step::Now(_) | Step::Hold | Step::Pass => None,
         };
         assert_eq!(status, expected);
-        assert_eq!(registry.counts.total(Event::KeyRefused), 1);
+        assert_eq!(registry.counts.total(Event::KeyMissing), 1);
     }
 }
 

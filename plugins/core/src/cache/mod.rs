@@ -20,6 +20,8 @@ mod rule;
 mod status;
 mod targeted;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod timing;
 mod vary;
 

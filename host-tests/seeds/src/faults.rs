@@ -1,9 +1,14 @@
-//! What goes wrong in a run. Some seeds have no faults, some have one kind, some have all.
+//! What can go wrong in a run of any filter.
 
 use fastrand::Rng;
-use sluice_emulator::{CalloutFaults, Fault, GatewayId, Interruption, Plan, Span, StreamFaults};
+use sluice_emulator::{
+    CalloutFaults, Fault, GatewayId, Interruption, Plan, Span, StreamFaults, World,
+};
 use sluice_model_redis::Mode;
 use std::time::Duration;
+
+/// When the last timed fault happens, at the latest.
+const LAST: u64 = 3_000_000;
 
 /// What happens at a time.
 #[derive(Debug, Clone)]
@@ -39,234 +44,30 @@ pub enum Event {
         gateway: usize,
         worker: usize,
     },
+    /// A gateway's process is killed and started again.
+    Kill {
+        gateway: usize,
+    },
+    /// Redis forgets its scripts.
+    ForgetScripts,
     /// A gateway loads the policy again.
     Reload {
         gateway: usize,
     },
 }
 
-#[derive(Debug, Clone)]
-pub struct Faults {
-    /// How far the gateways' clocks are off from the start, in nanoseconds.
-    pub skews: Vec<i64>,
-    pub interruption: f64,
-    pub callouts: CalloutFaults,
-    pub streams: StreamFaults,
-    /// Clients leave early.
-    pub leavers: bool,
-    /// Redis takes up to most of a request's timeout.
-    pub slow: bool,
-    /// In order.
-    pub timed: Vec<(Duration, Event)>,
-}
-
-/// When the last timed fault happens, at the latest.
-const LAST: u64 = 3_000_000;
-
-impl Faults {
-    #[must_use]
-    pub fn draw(rng: &mut Rng, gateways: usize, workers: usize) -> Self {
-        let calm = rng.u8(..10) < 4;
-        let mut faults = Self {
-            skews: (0..gateways)
-                .map(|_| {
-                    if rng.bool() {
-                        0
-                    } else {
-                        rng.i64(-5_000_000_000..=5_000_000_000)
-                    }
-                })
-                .collect(),
-            interruption: [0.0, 0.05, 0.15, 0.4][rng.usize(..4)],
-            callouts: CalloutFaults::default(),
-            streams: StreamFaults::default(),
-            leavers: false,
-            slow: false,
-            timed: Vec::new(),
-        };
-        if calm {
-            return faults;
-        }
-        faults.leavers = rng.u8(..3) == 0;
-        faults.slow = rng.u8(..4) == 0;
-        if rng.u8(..2) == 0 {
-            faults.draw_calls(rng);
-        }
-        if rng.u8(..2) == 0 {
-            faults.draw_outage(rng);
-        }
-        if rng.u8(..5) == 0 {
-            faults.draw_loss(rng);
-        }
-        if rng.u8(..8) == 0 {
-            faults.draw_clock(rng, gateways);
-        }
-        if rng.u8(..6) == 0 {
-            let gateway = rng.usize(..gateways);
-            let event = match rng.bool() {
-                true => Event::Reload { gateway },
-                false => Event::Crash {
-                    gateway,
-                    worker: rng.usize(..workers),
-                },
-            };
-            faults.timed.push((moment(rng), event));
-        }
-        faults.timed.sort_by_key(|(at, _)| *at);
-        faults
-    }
-
-    fn draw_calls(&mut self, rng: &mut Rng) {
-        let mut often = || {
-            if rng.u8(..3) == 0 {
-                rng.f64() * 0.15
-            } else {
-                0.0
-            }
-        };
-        self.callouts = CalloutFaults {
-            refused: often(),
-            unavailable: often(),
-            reset: often(),
-            lost_reply: often(),
-            late_request: often(),
-            late_reply: often(),
-            truncated: often(),
-            garbage: often(),
-        };
-        self.streams = StreamFaults {
-            refused: often(),
-            unavailable: often(),
-            reset: often(),
-            lost_reply: often(),
-            frozen: often(),
-            pieces: often() * 4.0,
-        };
-    }
-
-    fn draw_outage(&mut self, rng: &mut Rng) {
-        let (begins, lasts) = (
-            moment(rng),
-            Duration::from_micros(rng.u64(1_000..1_000_000)),
-        );
-        let (begin, end) = match rng.u8(..4) {
-            0 => (Event::Down, Event::Up),
-            1 => (Event::Restart, Event::Up),
-            _ => {
-                let modes = [
-                    Mode::Loading,
-                    Mode::ReadOnly,
-                    Mode::OutOfMemory,
-                    Mode::Busy,
-                    Mode::MasterDown,
-                ];
-                (
-                    Event::Mode(modes[rng.usize(..modes.len())]),
-                    Event::Mode(Mode::Normal),
-                )
-            }
-        };
-        self.timed.push((begins, begin));
-        self.timed.push((begins + lasts, end));
-    }
-
-    fn draw_loss(&mut self, rng: &mut Rng) {
-        let event = match rng.u8(..3) {
-            0 => Event::Wiped,
-            1 => Event::Failover {
-                lost: rng.usize(1..20),
-            },
-            _ => Event::Evicted {
-                percent: rng.u32(10..=100),
-            },
-        };
-        self.timed.push((moment(rng), event));
-    }
-
-    fn draw_clock(&mut self, rng: &mut Rng, gateways: usize) {
-        let seconds = rng.i64(-20_000..=20_000);
-        let event = match rng.bool() {
-            true => Event::RedisClock {
-                micros: seconds * 1000,
-            },
-            false => Event::Clock {
-                gateway: rng.usize(..gateways),
-                nanos: seconds * 1_000_000,
-            },
-        };
-        self.timed.push((moment(rng), event));
-    }
-
-    /// Whether calls to Redis fail by chance, the whole run long.
-    #[must_use]
-    pub fn by_chance(&self) -> bool {
-        let CalloutFaults {
-            refused,
-            unavailable,
-            reset,
-            lost_reply,
-            late_request,
-            late_reply,
-            truncated,
-            garbage,
-        } = self.callouts;
-        let streams = &self.streams;
-        refused
-            + unavailable
-            + reset
-            + lost_reply
-            + late_request
-            + late_reply
-            + truncated
-            + garbage
-            + streams.refused
-            + streams.unavailable
-            + streams.reset
-            + streams.lost_reply
-            + streams.frozen
-            > 0.0
-    }
-
-    /// Whether nothing at all goes wrong.
-    #[must_use]
-    pub fn none(&self) -> bool {
-        !self.by_chance() && !self.leavers && !self.slow && self.timed.is_empty()
-    }
-
-    #[must_use]
-    pub fn plan(&self, timeout_ms: u64) -> Plan {
-        let mut latency = Plan::calm().latency;
-        if self.slow {
-            latency.callout = Span::micros(20, timeout_ms * 400);
-        }
-        Plan {
-            latency,
-            interruption: Interruption {
-                probability: self.interruption,
-                length: Span::micros(0, 200),
-            },
-            callouts: self.callouts.clone(),
-            streams: self.streams.clone(),
-            ..Plan::calm()
-        }
-    }
-
-    /// When the last timed fault happens.
-    #[must_use]
-    pub fn last(&self) -> Duration {
-        self.timed.last().map_or(Duration::ZERO, |(at, _)| *at)
-    }
-}
-
-fn moment(rng: &mut Rng) -> Duration {
-    Duration::from_micros(rng.u64(1_000..LAST))
-}
-
 impl Event {
+    /// Makes it happen now.
+    pub fn strike(&self, world: &mut World, gateways: &[GatewayId], configuration: &str) {
+        match self.fault(gateways, configuration) {
+            Some(fault) => world.strike(fault),
+            None => drop(world.redis_command(&["SCRIPT", "FLUSH"])),
+        }
+    }
+
     /// As the emulator knows it.
-    #[must_use]
-    pub fn fault(&self, gateways: &[GatewayId], configuration: &str) -> Fault {
-        match *self {
+    fn fault(&self, gateways: &[GatewayId], configuration: &str) -> Option<Fault> {
+        Some(match *self {
             Self::Down => Fault::RedisDown,
             Self::Up => Fault::RedisUp,
             Self::Mode(mode) => Fault::RedisMode(mode),
@@ -285,14 +86,18 @@ impl Event {
                 gateway: gateways[gateway],
                 worker,
             },
+            Self::Kill { gateway } => Fault::KillGateway {
+                gateway: gateways[gateway],
+            },
+            Self::ForgetScripts => return None,
             Self::Reload { gateway } => Fault::Reload {
                 gateway: gateways[gateway],
                 configuration: configuration.as_bytes().to_vec(),
             },
-        }
+        })
     }
 
-    /// Whether Redis forgets charges.
+    /// Whether Redis forgets what it was told.
     #[must_use]
     pub fn is_loss(&self) -> bool {
         matches!(
@@ -300,4 +105,133 @@ impl Event {
             Self::Wiped | Self::Failover { .. } | Self::Evicted { .. }
         )
     }
+}
+
+/// How far the gateways' clocks are off from the start, in nanoseconds.
+pub fn skews(rng: &mut Rng, gateways: usize) -> Vec<i64> {
+    let skew = |rng: &mut Rng| match rng.bool() {
+        true => 0,
+        false => rng.i64(-5_000_000_000..=5_000_000_000),
+    };
+    (0..gateways).map(|_| skew(rng)).collect()
+}
+
+/// The emulator's plan. `slow`: Redis takes up to so many microseconds each way.
+#[must_use]
+pub fn plan(interruption: f64, calls: (&CalloutFaults, &StreamFaults), slow: Option<u64>) -> Plan {
+    let mut plan = Plan::calm();
+    if let Some(most) = slow {
+        plan.latency.callout = Span::micros(20, most);
+    }
+    plan.interruption = Interruption {
+        probability: interruption,
+        length: Span::micros(0, 200),
+    };
+    plan.callouts = calls.0.clone();
+    plan.streams = calls.1.clone();
+    plan
+}
+
+/// A time for a fault.
+pub fn moment(rng: &mut Rng) -> Duration {
+    Duration::from_micros(rng.u64(1_000..LAST))
+}
+
+/// What goes wrong with calls to Redis by chance.
+pub fn calls(rng: &mut Rng) -> (CalloutFaults, StreamFaults) {
+    let mut often = || {
+        if rng.u8(..3) == 0 {
+            rng.f64() * 0.15
+        } else {
+            0.0
+        }
+    };
+    let callouts = CalloutFaults {
+        refused: often(),
+        unavailable: often(),
+        reset: often(),
+        lost_reply: often(),
+        late_request: often(),
+        late_reply: often(),
+        truncated: often(),
+        garbage: often(),
+    };
+    let streams = StreamFaults {
+        refused: often(),
+        unavailable: often(),
+        reset: often(),
+        lost_reply: often(),
+        frozen: often(),
+        pieces: often() * 4.0,
+    };
+    (callouts, streams)
+}
+
+/// A time without Redis: how it begins, and how it ends.
+pub fn outage(rng: &mut Rng) -> [(Duration, Event); 2] {
+    let (begins, lasts) = (
+        moment(rng),
+        Duration::from_micros(rng.u64(1_000..1_000_000)),
+    );
+    let (begin, end) = match rng.u8(..4) {
+        0 => (Event::Down, Event::Up),
+        1 => (Event::Restart, Event::Up),
+        _ => {
+            let modes = [
+                Mode::Loading,
+                Mode::ReadOnly,
+                Mode::OutOfMemory,
+                Mode::Busy,
+                Mode::MasterDown,
+            ];
+            (
+                Event::Mode(modes[rng.usize(..modes.len())]),
+                Event::Mode(Mode::Normal),
+            )
+        }
+    };
+    [(begins, begin), (begins + lasts, end)]
+}
+
+/// How Redis loses what it was told.
+pub fn loss(rng: &mut Rng) -> (Duration, Event) {
+    let event = match rng.u8(..3) {
+        0 => Event::Wiped,
+        1 => Event::Failover {
+            lost: rng.usize(1..20),
+        },
+        _ => Event::Evicted {
+            percent: rng.u32(10..=100),
+        },
+    };
+    (moment(rng), event)
+}
+
+/// Whether calls to Redis fail by chance, the whole run long.
+#[must_use]
+pub fn by_chance(callouts: &CalloutFaults, streams: &StreamFaults) -> bool {
+    let CalloutFaults {
+        refused,
+        unavailable,
+        reset,
+        lost_reply,
+        late_request,
+        late_reply,
+        truncated,
+        garbage,
+    } = callouts;
+    refused
+        + unavailable
+        + reset
+        + lost_reply
+        + late_request
+        + late_reply
+        + truncated
+        + garbage
+        + streams.refused
+        + streams.unavailable
+        + streams.reset
+        + streams.lost_reply
+        + streams.frozen
+        > 0.0
 }

@@ -1,8 +1,9 @@
 //! Filters, compiled once for a whole process.
 
 use sluice_embed::{Engine, Limits, Module};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(&Limits::default()).unwrap());
 
@@ -23,13 +24,14 @@ pub fn compile(path: &Path) -> Module {
     ENGINE.compile(&wasm).unwrap()
 }
 
-/// The filter that users load.
+/// The filter of this name that users load.
 ///
 /// # Panics
 /// When it is not built.
 #[must_use]
-pub fn rate_limit() -> Module {
-    static RATE_LIMIT: LazyLock<Module> =
-        LazyLock::new(|| compile(&root().join("dist/rate-limit.wasm")));
-    RATE_LIMIT.clone()
+pub fn built(name: &'static str) -> Module {
+    static BUILT: Mutex<BTreeMap<&str, Module>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap();
+    let compiled = || compile(&root().join(format!("dist/{name}.wasm")));
+    built.entry(name).or_insert_with(compiled).clone()
 }

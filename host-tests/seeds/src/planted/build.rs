@@ -1,16 +1,12 @@
 //! Builds the filter with the bugs in it.
 
-use super::table::{BUGS, Edit};
+use super::Edit;
 use crate::modules::root;
+use crate::sweep::Filter;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// What is copied and built.
-const CRATES: [&str; 3] = ["core", "host", "rate-limit"];
-const SCRIPTS: &str = "plugins/core/src/rate_limit/scripts.rs";
-const LOAD: &str = "plugins/rate-limit/src/worker.rs";
 
 /// The switch, as the copy has it.
 const SWITCHES: &str = r#"
@@ -45,17 +41,18 @@ pub fn planted_script(file: &str, text: &str) -> &'static str {
 /// # Panics
 /// When an edit does not fit its file any more, or the build fails.
 #[must_use]
-pub fn build() -> PathBuf {
+pub fn build(filter: &Filter) -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let folder = target.join("planted");
+    let built = target.join("planted/target");
+    let folder = target.join("planted").join(filter.name);
     fs::create_dir_all(&folder).unwrap();
-    write(&folder.join("Cargo.toml"), &workspace());
+    write(&folder.join("Cargo.toml"), &workspace(filter));
     write(
         &folder.join("Cargo.lock"),
         &read(&root().join("Cargo.lock")),
     );
-    for (file, text) in edited_sources() {
+    for (file, text) in edited_sources(filter) {
         let text = if file.ends_with("Cargo.toml") {
             without_tests(&text)
         } else {
@@ -72,10 +69,10 @@ pub fn build() -> PathBuf {
             "--target",
             "wasm32-wasip1",
             "-p",
-            "rate-limit",
+            filter.name,
         ])
         .current_dir(&folder)
-        .env("CARGO_TARGET_DIR", folder.join("target"))
+        .env("CARGO_TARGET_DIR", &built)
         .env_remove("RUSTFLAGS")
         .output()
         .unwrap();
@@ -84,11 +81,15 @@ pub fn build() -> PathBuf {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    folder.join("target/wasm32-wasip1/release/rate_limit.wasm")
+    let file = format!(
+        "wasm32-wasip1/release/{}.wasm",
+        filter.name.replace('-', "_")
+    );
+    built.join(file)
 }
 
 /// The workspace's own manifest with fewer members, and a profile that builds fast.
-fn workspace() -> String {
+fn workspace(filter: &Filter) -> String {
     let manifest = read(&root().join("Cargo.toml"));
     let (head, rest) = manifest.split_once("members = [").unwrap();
     let (_, rest) = rest.split_once(']').unwrap();
@@ -97,7 +98,9 @@ fn workspace() -> String {
         .split_inclusive('\n')
         .filter(|line| !line.trim_start().starts_with('#'))
         .collect();
-    let members = CRATES.map(|name| format!("\"plugins/{name}\"")).join(", ");
+    let members = filter.bugs.crates.iter();
+    let members: Vec<_> = members.map(|name| format!("\"plugins/{name}\"")).collect();
+    let members = members.join(", ");
     format!(
         "{head}members = [{members}]{rest}\n[profile.release]\nopt-level = 1\npanic = \"abort\"\nstrip = true\n"
     )
@@ -115,13 +118,14 @@ fn without_tests(manifest: &str) -> String {
 }
 
 /// The sources of the crates with all edits in them, by their paths in the repository.
-fn edited_sources() -> BTreeMap<String, String> {
+fn edited_sources(filter: &Filter) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
-    for name in CRATES {
+    let table = &filter.bugs;
+    for name in table.crates {
         collect(&root(), Path::new(&format!("plugins/{name}")), &mut files);
     }
     let mut scripts = String::from("const SCRIPT_EDITS: &[(usize, &str, &str, &str)] = &[");
-    for (number, bug) in (1..).zip(BUGS) {
+    for (number, bug) in (1..).zip(table.bugs) {
         for Edit { file, old, new } in bug.edits {
             let text = files
                 .get_mut(*file)
@@ -154,17 +158,16 @@ fn edited_sources() -> BTreeMap<String, String> {
         assert_eq!(text.matches(old).count(), 1, "{old:?} in {file}");
         *text = text.replace(old, new);
     };
-    for script in ["take", "refund"] {
-        let include = format!("include_str!(\"{script}.lua\")");
-        edit(
-            SCRIPTS,
-            &include,
-            &format!("crate::planted_script({script:?}, {include})"),
-        );
+    let (including, names) = table.scripts;
+    for name in names {
+        let include = format!("include_str!(\"{name}.lua\")");
+        let script = name.rsplit('/').next().unwrap_or(name);
+        let planted = format!("crate::planted_script({script:?}, {include})");
+        edit(including, &include, &planted);
     }
-    let load = "let secret = shared::process_secret();";
+    let (file, load) = table.load;
     let plant = "sluice_core::plant(configuration::environment(\"PLANTED\").and_then(|bug| bug.parse().ok()).unwrap_or(0));";
-    edit(LOAD, load, &format!("{plant} {load}"));
+    edit(file, load, &format!("{plant} {load}"));
     if let Some(library) = files.get_mut("plugins/core/src/lib.rs") {
         library.push_str(SWITCHES);
         library.push_str(&scripts);

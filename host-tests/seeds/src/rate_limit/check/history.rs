@@ -1,10 +1,10 @@
 //! A run as the checks see it: which requests made which claims, what became of them, and between which two instants
 //! it was decided.
 
-use crate::Case;
-use crate::faults::Event;
-use crate::policy::{COST_HEADER, Claim, Facts, KEY_HEADERS, Policy};
-use crate::run::Run;
+use crate::rate_limit::Case;
+use crate::rate_limit::faults::Event;
+use crate::rate_limit::policy::{COST_HEADER, Claim, Facts, KEY_HEADERS, Policy};
+use crate::rate_limit::run::Run;
 use sluice_emulator::{Ended, Request};
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -8,39 +8,10 @@ pub mod ledger;
 pub mod leftovers;
 pub mod metrics;
 
-use crate::run::Run;
+use crate::rate_limit::run::Run;
 use history::History;
 
-/// A promise that was broken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// Which promise.
-    pub invariant: Invariant,
-    pub text: String,
-}
-
-/// The promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Invariant {
-    /// In no window more is admitted than the policy says.
-    Window,
-    /// Every request is answered in time.
-    Answer,
-    /// Who is denied had too few tokens for one of the limits.
-    Denial,
-    /// Redis holds what was admitted, and nothing that was denied.
-    Ledger,
-    /// Nothing is under way, or kept, when all clients are gone.
-    Leftover,
-    /// Memory stays within what the policy says.
-    Memory,
-    /// What is counted is what happened.
-    Metrics,
-    /// When Redis is well again, it is asked again.
-    Recovery,
-    /// No VM crashes.
-    Crash,
-}
+pub use crate::violation::{Invariant, Violation};
 
 /// Holds a run to all promises.
 #[must_use]

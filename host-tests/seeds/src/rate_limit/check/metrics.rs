@@ -1,7 +1,7 @@
 //! What is counted is what happened; and when Redis is well again, no decision is made without it.
 
 use super::history::{Fate, History};
-use crate::run::Run;
+use crate::rate_limit::run::Run;
 
 /// Counters that do not say what happened.
 #[must_use]

@@ -5,7 +5,7 @@
 //! reservation leaves behind: the time between a charge and its return is not given back.
 
 use super::history::{Entry, Fate, History, Ps};
-use crate::policy::{Bucket, Claim, Mode, PS_PER_MS};
+use crate::rate_limit::policy::{Bucket, Claim, Mode, PS_PER_MS};
 
 /// How long after its answer a request's charges may still be there: they are given back by a call of their own.
 const REFUND: Ps = 25 * PS_PER_MS;

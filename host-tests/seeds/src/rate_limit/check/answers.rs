@@ -1,15 +1,12 @@
 //! Every request gets an answer, and in time.
 
-use crate::faults::Event;
-use crate::run::Run;
+use crate::rate_limit::faults::Event;
+use crate::rate_limit::run::Run;
 use sluice_emulator::{Ended, Exchange};
 use std::time::Duration;
 
 /// What workers, networks and the origin may add: the emulator's latencies, and calls that stand still.
 const SLACK: Duration = Duration::from_millis(60);
-
-/// How long after a crash is struck its worker's next call may come.
-const NEXT_CALL: Duration = Duration::from_millis(300);
 
 /// Requests that were answered too late, or not at all.
 #[must_use]
@@ -32,8 +29,7 @@ fn was_in_a_crash(run: &Run, exchange: &Exchange) -> bool {
         };
         run.gateways[*gateway] == exchange.gateway
             && *worker == exchange.worker
-            && exchange.sent <= *at + NEXT_CALL
-            && (exchange.ended == Ended::Open || exchange.ended_at >= *at)
+            && crate::world::was_hit(exchange, *at)
     })
 }
 
@@ -58,7 +54,7 @@ mod tests {
     fn exchange() -> Exchange {
         let mut world = World::new(0, Plan::calm());
         let options = GatewayOptions::new(
-            &crate::modules::rate_limit(),
+            &crate::modules::built("rate-limit"),
             r#"{"limits": [{"name": "a", "key": ["client_ip"], "rate": "5/s"}]}"#,
         );
         let gateway = world.add_gateway(options).unwrap();

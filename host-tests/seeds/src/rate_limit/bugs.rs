@@ -1,22 +1,7 @@
 //! The bugs.
 
-use crate::check::Invariant::{self, Answer, Denial, Ledger, Leftover, Metrics, Recovery, Window};
-
-/// A bug.
-pub struct Bug {
-    pub name: &'static str,
-    pub edits: &'static [Edit],
-    /// The promises that it breaks. One of them has to be found broken.
-    pub breaks: &'static [Invariant],
-}
-
-/// A change of one file. The old text occurs there exactly once. In the new text `{on}` is the switch; scripts are
-/// edited as a whole, where the switch is on.
-pub struct Edit {
-    pub file: &'static str,
-    pub old: &'static str,
-    pub new: &'static str,
-}
+use crate::planted::{Bug, Table, edit};
+use crate::violation::Invariant::{Answer, Denial, Ledger, Leftover, Metrics, Recovery, Window};
 
 const LOCAL: &str = "plugins/core/src/rate_limit/local.rs";
 const SETTLE: &str = "plugins/core/src/rate_limit/settle.rs";
@@ -25,12 +10,21 @@ const LEASE: &str = "plugins/core/src/rate_limit/lease.rs";
 const SLOTS: &str = "plugins/core/src/slots.rs";
 const TAKE: &str = "plugins/core/src/rate_limit/take.lua";
 
-const fn edit(file: &'static str, old: &'static str, new: &'static str) -> Edit {
-    Edit { file, old, new }
-}
+/// All of them, and where they go.
+pub const TABLE: Table = Table {
+    bugs: BUGS,
+    crates: &["core", "host", "rate-limit"],
+    scripts: (
+        "plugins/core/src/rate_limit/scripts.rs",
+        &["take", "refund"],
+    ),
+    load: (
+        "plugins/rate-limit/src/worker.rs",
+        "let secret = shared::process_secret();",
+    ),
+};
 
-/// All bugs.
-pub const BUGS: &[Bug] = &[
+const BUGS: &[Bug] = &[
     Bug {
         name: "a local charge is not given back",
         edits: &[edit(LOCAL, "Some(old) if old > now => {", "Some(old) if old > now && !{on} => {")],

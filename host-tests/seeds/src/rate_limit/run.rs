@@ -1,7 +1,8 @@
 //! Plays a case in the emulator, and gathers what the checks look at.
 
-use crate::Case;
-use crate::faults::Event;
+use crate::rate_limit::Case;
+use crate::rate_limit::faults::Event;
+use crate::world::{self, WorkerEnd};
 use sluice_embed::Module;
 use sluice_emulator::{Client, Cluster, Exchange, GatewayId, GatewayOptions, OriginRequest, World};
 use std::collections::BTreeMap;
@@ -13,17 +14,6 @@ pub struct Record {
     pub key: String,
     pub value: String,
     pub expires: bool,
-}
-
-/// One worker in the end.
-#[derive(Debug, Clone)]
-pub struct WorkerEnd {
-    pub gateway: usize,
-    pub worker: usize,
-    /// Its streams and callouts.
-    pub under_way: usize,
-    /// Its VM's memory, when it had started and now.
-    pub memory: (usize, usize),
 }
 
 /// All that came of a case.
@@ -66,16 +56,7 @@ pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
     let gateways: Vec<GatewayId> = (0..case.gateways)
         .map(|_| add_gateway(&mut world, module, &case, &configuration, planted))
         .collect();
-    for (gateway, skew) in gateways.iter().zip(&case.faults.skews) {
-        world.strike(sluice_emulator::Fault::ClockJump {
-            gateway: *gateway,
-            by: *skew,
-        });
-    }
-    world.run_for(Duration::from_micros(500));
-    let fresh: Vec<usize> = workers(&case)
-        .map(|(g, w)| world.vm_memory(gateways[g], w))
-        .collect();
+    let fresh = world::begin(&mut world, &gateways, &case.faults.skews, case.workers);
     for sent in &case.load.sent {
         world.request(
             sent.at,
@@ -87,7 +68,7 @@ pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
     }
     for (at, event) in &case.faults.timed {
         world.run_until(*at);
-        world.strike(event.fault(&gateways, &configuration));
+        event.strike(&mut world, &gateways, &configuration);
     }
     world.run_until(case.load.end());
     let crashes = case
@@ -112,16 +93,8 @@ pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
     quiet &= world.run_to_quiet(world.now() + END);
     world.run_for(Duration::from_millis(case.policy.timeout_ms * 2 + 250));
     quiet &= world.run_to_quiet(world.now() + END);
-    let workers = workers(&case)
-        .zip(fresh)
-        .map(|((gateway, worker), fresh)| WorkerEnd {
-            gateway,
-            worker,
-            under_way: world.under_way(gateways[gateway], worker),
-            memory: (fresh, world.vm_memory(gateways[gateway], worker)),
-        });
     Run {
-        workers: workers.collect(),
+        workers: world::ends(&world, &gateways, case.workers, &fresh),
         exchanges: world.exchanges(),
         origin: world.origin_log(),
         metrics: metrics(&world),
@@ -141,11 +114,6 @@ pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
     }
 }
 
-fn workers(case: &Case) -> impl Iterator<Item = (usize, usize)> {
-    let workers = case.workers;
-    (0..case.gateways).flat_map(move |gateway| (0..workers).map(move |worker| (gateway, worker)))
-}
-
 fn add_gateway(
     world: &mut World,
     module: &Module,
@@ -158,17 +126,10 @@ fn add_gateway(
     } else {
         Cluster::Redis
     };
-    let mut options = GatewayOptions::new(module, configuration)
+    let options = GatewayOptions::new(module, configuration)
         .workers(case.workers)
         .cluster("redis", cluster);
-    if let Some(bug) = planted {
-        options
-            .vm
-            .environment
-            .push((crate::planted::SWITCH.to_owned(), bug.to_string()));
-    }
-    let added = world.add_gateway(options);
-    added.unwrap_or_else(|error| panic!("{error}\n{configuration}\n{}", world.trace()))
+    world::add_gateway(world, options, planted)
 }
 
 /// Has every worker find out that Redis is well again: a breaker tries it once per `open_for`.
@@ -186,9 +147,9 @@ fn recover(world: &mut World, case: &Case, gateways: &[GatewayId]) {
 
 /// A request to every worker, of clients that nobody has met.
 fn ask_all(world: &mut World, case: &Case, gateways: &[GatewayId]) {
-    for (gateway, worker) in workers(case) {
+    for (gateway, worker) in world::workers(case.gateways, case.workers) {
         let mut request = sluice_emulator::Request::new("POST", "/");
-        for name in crate::policy::KEY_HEADERS {
+        for name in crate::rate_limit::policy::KEY_HEADERS {
             request = request.header(name, format!("new-{}", world.now().as_nanos()));
         }
         world.request(

@@ -1,7 +1,7 @@
 //! The law of the token bucket: in any window of length w, at most burst + rate x w is admitted.
 
 use super::history::{Entry, Fate, History, Ps};
-use crate::policy::{Bucket, Claim, Mode, OnError};
+use crate::rate_limit::policy::{Bucket, Claim, Mode, OnError};
 
 /// Tokens spent at an instant between two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,7 +223,7 @@ fn share(bucket: Bucket, percent: u64) -> Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::PS_PER_MS;
+    use crate::rate_limit::policy::PS_PER_MS;
 
     const BUCKET: Bucket = Bucket {
         limit: 10,

@@ -1,8 +1,8 @@
 //! What is left when all clients are gone, and how much memory it took.
 
-use crate::faults::Event;
-use crate::policy::Policy;
-use crate::run::Run;
+use crate::rate_limit::faults::Event;
+use crate::rate_limit::policy::Policy;
+use crate::rate_limit::run::Run;
 
 /// Streams and callouts, of which there should be none.
 #[must_use]
@@ -115,13 +115,13 @@ pub fn crashes(run: &Run) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Case;
+    use crate::rate_limit::Case;
 
     fn run() -> Run {
         let mut case = Case::draw(1);
         case.load.sent.truncate(3);
         case.faults.timed.clear();
-        crate::run::run(&crate::modules::rate_limit(), case, None)
+        crate::rate_limit::run::run(&crate::modules::built("rate-limit"), case, None)
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
         run.workers[0].memory.1 = run.workers[0].memory.0 + vm_bound(&run.case.policy) + 1;
         assert_eq!(memory(&run).len(), 2);
         run.exchanges.clear();
-        let record = crate::run::Record {
+        let record = crate::rate_limit::run::Record {
             key: String::new(),
             value: String::new(),
             expires: true,

@@ -3,8 +3,8 @@
 
 use super::denials::{Charge, fullest};
 use super::history::{Entry, Fate, History, Ps};
-use crate::policy::{Bucket, Claim, Mode, OnError, PS_PER_MS};
-use crate::run::Record;
+use crate::rate_limit::policy::{Bucket, Claim, Mode, OnError, PS_PER_MS};
+use crate::rate_limit::run::Record;
 use sluice_core::rate_limit::scripts;
 
 /// Of a charge that is given back, so much may stay: what time had given back already.
@@ -26,7 +26,7 @@ pub fn wrong(history: &History<'_>, records: &[Record]) -> Vec<String> {
             let key = key(
                 subject,
                 &rule.name,
-                rule.key == crate::policy::Key::Everyone,
+                rule.key == crate::rate_limit::policy::Key::Everyone,
             );
             let record = records.iter().find(|record| record.key == key);
             let full = match record.map(|record| parse(&record.value)) {
@@ -153,8 +153,8 @@ fn too_much(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Case;
-    use crate::policy::{Cost, Key, Limit, Policy};
+    use crate::rate_limit::Case;
+    use crate::rate_limit::policy::{Cost, Key, Limit, Policy};
     use std::collections::BTreeMap;
 
     fn case() -> Case {
@@ -195,7 +195,9 @@ mod tests {
         let entries = fates.iter().enumerate().map(|(place, fate)| Entry {
             place,
             gateway: 0,
-            claims: case.policy.claims(&crate::policy::Facts::default()),
+            claims: case
+                .policy
+                .claims(&crate::rate_limit::policy::Facts::default()),
             fate: *fate,
             earliest: 1000 * PS_PER_MS,
             latest: 1001 * PS_PER_MS,

@@ -1,6 +1,6 @@
 //! What clients send: bursts on few keys, gaps in which some or all tokens come back, all kinds of costs.
 
-use crate::policy::{COST_HEADER, Facts, KEY_HEADERS, PS_PER_MS, Policy};
+use crate::rate_limit::policy::{COST_HEADER, Facts, KEY_HEADERS, PS_PER_MS, Policy};
 use fastrand::Rng;
 use sluice_emulator::{Client, Request};
 use std::time::Duration;

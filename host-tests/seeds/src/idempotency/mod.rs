@@ -1,0 +1,42 @@
+//! The idempotency filter: cases in which clients retry, everything fails, and a service must do nothing twice; and the
+//! promises of `docs/idempotency.md`.
+
+pub mod bugs;
+pub mod case;
+pub mod check;
+pub mod faults;
+pub mod load;
+pub mod origin;
+pub mod policy;
+pub mod record;
+pub mod run;
+
+pub use case::Case;
+
+use crate::sweep::{Filter, Played};
+use sluice_embed::Module;
+
+/// How it is played.
+pub const FILTER: Filter = Filter {
+    name: "idempotency",
+    test: "idempotency_seeds",
+    play,
+    about,
+    bugs: bugs::TABLE,
+};
+
+fn play(module: &Module, seed: u64, planted: Option<usize>) -> Played {
+    let run = run::run(module, Case::draw(seed), planted);
+    let violations = check::check(&run);
+    Played {
+        seed,
+        trace: run.trace,
+        hash: run.hash,
+        violations,
+    }
+}
+
+fn about(seed: u64) -> String {
+    let case = Case::draw(seed);
+    format!("{:#?}\n{}", case.faults, case.policy.json())
+}

@@ -11,6 +11,7 @@ use sluice_core::idempotency::counts::Event;
 use sluice_core::idempotency::key_syntax;
 use sluice_core::idempotency::problem::Problem;
 use sluice_core::idempotency::settings::KeyMode;
+use sluice_core::policy::coalesce::Coalesce;
 use sluice_core::policy::idempotency::Idempotency;
 use sluice_core::policy::rate_limit::RateLimit;
 
@@ -63,6 +64,7 @@ fn every_policy_in_the_documents_loads() {
             if language == "json" {
                 count += 1;
                 let loaded = match path.file_stem().and_then(|name| name.to_str()) {
+                    Some("coalesce") => Coalesce::load(policy.as_bytes()).map(drop),
                     Some("idempotency") => Idempotency::load(policy.as_bytes()).map(drop),
                     _ => RateLimit::load(policy.as_bytes()).map(drop),
                 };
@@ -90,15 +92,20 @@ fn the_readme_shows_the_policy_of_its_example() {
 #[test]
 fn every_field_of_a_policy_is_described() {
     let rate_limit = schema("rate-limit");
-    let mut idempotency = schema("idempotency");
-    // What both have is described once, where the other page links to.
+    // What they share is described once, where the other pages link to.
     let shared = &rate_limit["$defs"];
-    let own = idempotency["$defs"].as_object_mut().unwrap();
-    own.retain(|name, definition| shared[name] != *definition);
-    assert!(!own.contains_key("Match"), "a match is the same everywhere");
+    let others = ["idempotency", "coalesce"].map(|filter| {
+        let mut schema = schema(filter);
+        let own = schema["$defs"].as_object_mut().unwrap();
+        own.retain(|name, definition| shared[name] != *definition);
+        assert!(!own.contains_key("Match"), "a match is the same everywhere");
+        schema
+    });
+    let [idempotency, coalesce] = others;
     for (filter, schema, least) in [
-        ("rate-limit", rate_limit, 60),
+        ("coalesce", coalesce, 45),
         ("idempotency", idempotency, 50),
+        ("rate-limit", rate_limit, 60),
     ] {
         let mut words = BTreeSet::new();
         collect_words(&schema, &mut words);

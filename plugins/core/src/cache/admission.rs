@@ -23,7 +23,7 @@ pub enum Bypass {
     Method,
     Body,
     Upgrade,
-    /// `Range` or `If-Range`.
+    /// `If-Range`: only the origin can tell.
     Range,
     /// `If-Match` or `If-Unmodified-Since`: only the origin can tell.
     Precondition,
@@ -58,7 +58,7 @@ pub enum Join {
     None,
 }
 
-/// What a request that may be looked up asks for.
+/// What a request that may be looked up asks for. One with `Range` may get a [`super::part`] of what is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lookup {
     /// A stored answer may be served without asking the origin.
@@ -108,7 +108,7 @@ fn bypass(request: &Headers, method: &[u8], rule: &Rule, ends: bool) -> Option<B
     if has("upgrade") || has(":protocol") || request.all("connection").any(upgrades) {
         return Some(Bypass::Upgrade);
     }
-    if has("range") || has("if-range") {
+    if has("if-range") {
         return Some(Bypass::Range);
     }
     if has("if-match") || has("if-unmodified-since") {
@@ -149,17 +149,19 @@ fn lookup(request: &Headers, head: bool, rule: &Rule) -> Admission {
     if rule.ignore_client {
         client = Directives::default();
     }
+    // A part is cut out of what is stored; whoever needs it from the origin asks alone.
+    let range = request.first("range").is_some();
     let newest = client.no_cache || client.max_age == Some(0);
     Admission::Lookup(Lookup {
         stored: !newest,
-        join: if client.only_if_cached {
+        join: if client.only_if_cached || range {
             Join::None
         } else if newest {
             Join::Newer
         } else {
             Join::Any
         },
-        leads: !head && !client.only_if_cached,
+        leads: !head && !client.only_if_cached && !range,
         only_if_cached: client.only_if_cached,
         head,
         authorized: request.first("authorization").is_some(),

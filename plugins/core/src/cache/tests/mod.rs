@@ -7,6 +7,7 @@ mod freshening;
 mod freshness;
 mod invalidated;
 mod keys;
+mod ranges;
 mod rules;
 mod targets;
 mod variants;

@@ -1,6 +1,7 @@
 //! The decisions of Sluice: no host call, no clock, no I/O. Functions take data and `now`, and return decisions, so
 //! the same code runs in a gateway, in a test and in a browser.
 
+pub mod bloom;
 pub mod cache;
 pub mod flight;
 pub mod gcra;

@@ -1,4 +1,5 @@
-//! The rules by which answers are shared, each by its number: the page on coalescing has the same list.
+//! The rules by which answers are shared, each by its number: the page on coalescing has the same list. Rule 8, whose an
+//! answer is, is with the policy.
 
 use super::*;
 

@@ -136,7 +136,7 @@ fn a_request_belongs_to_the_first_route_that_it_matches() {
 }
 
 #[test]
-fn an_identity_is_all_parts_of_the_key() {
+fn rule_8_an_identity_is_all_parts_of_the_key() {
     let route = with(r#""key": ["consumer", {"header": "x-plan"}]"#);
     let identity =
         |headers: &[(&str, &str)]| route.identity(&get("/", headers), &ClientIp::default());

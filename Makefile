@@ -18,7 +18,7 @@ MAX_SIZE := 614400
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: build tools ## See a rate limit at work on a real Envoy
+demo: build tools ## See the filters at work on a real Envoy
 	@$(with-tools) cargo run --profile tools -p host-tests --bin demo
 
 build: ## Build the filters into dist/
@@ -44,11 +44,12 @@ build: ## Build the filters into dist/
 test: lint build tools ## Lint, build, and run every test, those on a real Envoy and Redis too
 	@$(with-tools) cargo test --workspace --features sluice-core/schema
 
+FILTER ?= rate-limit
 SEEDS ?= 1000000
 START ?=
 
-soak: build ## Play seeds until one breaks a promise: SEEDS so many, START the first
-	@cargo run -p sluice-seeds --bin soak -- $(SEEDS) $(START)
+soak: build ## Play seeds of FILTER until one breaks a promise: SEEDS so many, START the first
+	@cargo run -p sluice-seeds --bin soak -- $(FILTER) $(SEEDS) $(START)
 
 lint: ## Check the format, and clippy for every target
 	@cargo fmt --all --check

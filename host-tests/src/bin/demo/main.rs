@@ -1,8 +1,9 @@
-//! `make demo`: rate limits at work on a real Envoy with a real Redis. Prints what happens, checks every number it
+//! `make demo`: the filters at work on a real Envoy with a real Redis. Prints what happens, checks every number it
 //! prints, and ends with an error when one is not what it has to be.
 //!
 //! The limits are of so many a day, so that no token comes back while a scenario runs.
 
+mod idempotency;
 mod report;
 mod scenarios;
 mod traffic;
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     let start = Instant::now();
     let mut report = Report::default();
     scenarios::run(&mut report);
+    idempotency::run(&mut report);
     if report.end(start.elapsed().as_secs_f64()) {
         ExitCode::SUCCESS
     } else {

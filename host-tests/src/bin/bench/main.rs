@@ -4,6 +4,7 @@
 //! behind it.
 
 mod edits;
+mod idempotency;
 mod measure;
 mod rate_limit;
 
@@ -26,4 +27,5 @@ fn main() {
         effort.rounds, effort.seconds
     );
     rate_limit::run(&picked, effort);
+    idempotency::run(&picked, effort);
 }

@@ -1,0 +1,109 @@
+//! Idempotency keys: a first request takes two rounds to Redis, a replay one.
+
+use crate::measure::{BASELINE, Effort, Load, Variants};
+use host_tests::gateway::{Builder, Gateway, Route};
+use host_tests::redis::Redis;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Bytes, of answers that are stored.
+const SIZES: [(&str, usize); 3] = [("1 KiB", 1 << 10), ("64 KiB", 64 << 10), ("1 MiB", 1 << 20)];
+const BUFFER: u32 = 4 << 20;
+
+pub fn run(picked: &[String], effort: Effort) {
+    let redis = Redis::start();
+    let folder = TempDir::with_prefix("sluice-bench-").expect("a temporary folder");
+    let tables = [1, 32, 256]
+        .map(|connections| (connections, SIZES[0]))
+        .into_iter()
+        .chain(SIZES[1..].iter().map(|size| (32, *size)));
+    for (connections, (name, size)) in tables {
+        let script = folder.path().join(format!("{size}.lua"));
+        fs::write(&script, posts(size)).expect("the script can be written");
+        variants(&redis, connections, picked).measure(
+            &format!("POST with a key, answers of {name}, {connections} connections"),
+            &load(connections, &script),
+            effort,
+        );
+    }
+}
+
+fn load(connections: usize, script: &Path) -> Load {
+    Load {
+        connections,
+        arguments: vec!["-s".to_owned(), script.to_string_lossy().into_owned()],
+        filter: "sluice_idempotency",
+    }
+}
+
+/// What `wrk` sends: each request with a key of its own, and with one that all have. The variants differ in which they
+/// look at.
+fn posts(size: usize) -> String {
+    format!(
+        "local run, count = tostring(os.time()) .. tostring({{}}):gsub('%W', ''), 0
+local body = string.rep('x', 1024)
+function request()
+  count = count + 1
+  wrk.headers['x-new-key'] = run .. '-' .. count
+  wrk.headers['x-same-key'] = 'the-same'
+  return wrk.format('POST', '/pay?size={size}', nil, body)
+end
+"
+    )
+}
+
+fn variants<'a>(redis: &'a Redis, connections: usize, picked: &'a [String]) -> Variants<'a> {
+    let mut variants = Variants::new(picked);
+    // As the filters, it sees the bodies.
+    variants.add(BASELINE, None, move || {
+        with_redis(redis).wasm("noop").edit(|config| {
+            let filter = config.filter().as_object_mut();
+            filter.expect("an object").remove("configuration");
+        })
+    });
+    variants.add("idempotency, first request", None, move || {
+        with_redis(redis).policy(policy("x-new-key"))
+    });
+    variants.add("idempotency, replay", None, move || {
+        with_redis(redis).policy(policy("x-same-key"))
+    });
+    if connections == 256 {
+        variants.add(
+            "idempotency, first request, one callout each",
+            None,
+            move || {
+                let mut policy = policy("x-new-key");
+                policy["redis"]["batch"] = json!({"max_commands": 1, "in_flight": 64});
+                with_redis(redis).policy(policy)
+            },
+        );
+    }
+    variants
+}
+
+/// Redis has nothing of the runs before.
+fn with_redis(redis: &Redis) -> Builder {
+    let _ = redis.cmd(&["FLUSHALL"]);
+    Gateway::builder()
+        .route(Route::Idempotency)
+        .redis(redis)
+        .edit(|config| {
+            config.listener("gateway")["per_connection_buffer_limit_bytes"] = BUFFER.into();
+        })
+}
+
+fn policy(key_header: &str) -> Value {
+    json!({
+        "redis": {"cluster": "sluice-redis", "timeout": "2s"},
+        "gateway_buffer": format!("{}MiB", BUFFER >> 20),
+        "routes": [{
+            "name": "bench",
+            "scope": [{"const": "all"}],
+            "key_header": key_header,
+            "key_mode": "compat",
+            "max_response_body": "1MiB",
+        }],
+    })
+}

@@ -28,6 +28,8 @@ pub struct Sent {
     /// Where the body is cut into pieces.
     pub cuts: Vec<usize>,
     pub trailers: bool,
+    /// How long the origin is to take, in milliseconds.
+    pub takes_ms: Option<u64>,
     /// The client says a fence of its own.
     pub forged: bool,
     pub client: Client,
@@ -35,6 +37,12 @@ pub struct Sent {
 
 /// The fence that some clients say.
 pub const FORGED: &str = "9000000000000000";
+
+/// The key of requests that take longer than their records are kept.
+const OUTLIVED: usize = 9;
+
+/// The header that tells the origin how long to take.
+pub const TAKES_HEADER: &str = "x-takes";
 
 /// How much is sent at most.
 const REQUESTS: usize = 36;
@@ -85,6 +93,7 @@ impl Load {
                     body,
                     cuts,
                     trailers: rng.u8(..20) == 0,
+                    takes_ms: None,
                     forged: rng.u8(..12) == 0,
                     client: if leavers && rng.u8(..4) == 0 {
                         Client::LeavesAfter(Duration::from_micros(patience))
@@ -95,7 +104,39 @@ impl Load {
             }
             at += gap(rng, policy);
         }
-        Self { sent }
+        let mut load = Self { sent };
+        if rng.bool() {
+            load.outlive(rng, policy, gateways);
+        }
+        load
+    }
+
+    /// A request that takes longer than its record is kept, one that has its key when it is answered, and one that asks
+    /// whose answer is kept. Nothing renews a record for longer than half its retention.
+    fn outlive(&mut self, rng: &mut Rng, policy: &Policy, gateways: usize) {
+        let retention = policy.retention_ms;
+        if retention * 22 / 10 > policy.upstream_timeout_ms {
+            return;
+        }
+        let begin = self.end() + Duration::from_millis(50);
+        let takes = retention * rng.u64(18..=22) / 10;
+        for (percent, takes_ms) in [(0, takes), (160, rng.u64(..=retention)), (300, 0)] {
+            self.sent.push(Sent {
+                at: begin + Duration::from_millis(retention * percent / 100),
+                gateway: rng.usize(..gateways),
+                post: true,
+                tenant: Some(0),
+                key: Some(OUTLIVED),
+                route: 0,
+                query: 0,
+                body: "pay".to_owned(),
+                cuts: Vec::new(),
+                trailers: false,
+                takes_ms: Some(takes_ms),
+                forged: false,
+                client: Client::Patient,
+            });
+        }
     }
 
     #[must_use]
@@ -153,6 +194,9 @@ impl Sent {
         }
         if let Some(key) = self.key {
             request = request.header("idempotency-key", format!("\"key-{key}\""));
+        }
+        if let Some(takes) = self.takes_ms {
+            request = request.header(TAKES_HEADER, takes.to_string());
         }
         if self.forged {
             request = request.header(FENCE_HEADER, FORGED);

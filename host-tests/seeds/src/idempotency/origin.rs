@@ -1,6 +1,7 @@
 //! The service behind the gateways: it answers, each time something else, and keeps a book of it.
 
 use super::faults::Origin as Trouble;
+use super::load::TAKES_HEADER;
 use super::policy::EXECUTION_HEADER;
 use fastrand::Rng;
 use sluice_emulator::{OriginReply, OriginRequest, OriginTrouble};
@@ -67,7 +68,11 @@ impl sluice_emulator::Origin for Origin {
 
     fn answer(&mut self, request: &OriginRequest) -> OriginReply {
         let mut book = self.0.lock().unwrap();
-        let reply = book.reply();
+        let mut reply = book.reply();
+        let takes = request.header(TAKES_HEADER);
+        if let Some(takes) = takes.and_then(|text| text.parse().ok()) {
+            reply.after = Duration::from_millis(takes);
+        }
         book.answered.push(Answered {
             exchange: request.exchange,
             reply: reply.clone(),

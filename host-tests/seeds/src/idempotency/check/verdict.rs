@@ -63,11 +63,7 @@ fn problem(history: &History<'_>, request: &Request<'_>, name: &str) -> bool {
         }),
         "store-unavailable" => faults.redis_fails(),
         "not-sent" => history.run.refused.contains(&request.place),
-        "not-recorded" => {
-            faults.redis_fails()
-                && policy.before_headers
-                && history.execution(request.place).is_some()
-        }
+        "not-recorded" => policy.before_headers && may_be_unstored(history, request),
         "overloaded" => policy.max_open < 100,
         _ => false,
     }
@@ -116,6 +112,14 @@ fn gateway(history: &History<'_>, request: &Request<'_>) -> bool {
     history.execution(request.place).is_some() && (unknown || timed_out)
 }
 
+/// Whether there may be no place for an answer: Redis fails, or the record has ended and the key is another's.
+fn may_be_unstored(history: &History<'_>, request: &Request<'_>) -> bool {
+    history.execution(request.place).is_some_and(|execution| {
+        let outlived = history.kept_until(execution.at, request.told) <= request.told;
+        history.run.case.faults.redis_fails() || outlived
+    })
+}
+
 /// Connections break where the origin breaks off, or where the end of an answer could not be stored.
 fn broken(history: &History<'_>, request: &Request<'_>) -> bool {
     let reply = history
@@ -129,6 +133,6 @@ fn broken(history: &History<'_>, request: &Request<'_>) -> bool {
         matches!(own.reply.trouble, Some(OriginTrouble::ResetAfter(_)))
             || late > Duration::from_millis(policy.upstream_timeout_ms)
     });
-    let unstored = !policy.before_headers && history.run.case.faults.redis_fails();
+    let unstored = !policy.before_headers && may_be_unstored(history, request);
     breaks || unstored || history.was_killed(request)
 }

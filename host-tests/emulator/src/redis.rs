@@ -25,6 +25,8 @@ impl RedisNode {
     pub fn new(seed: u64) -> Self {
         let settings = Settings {
             seed,
+            // One that has everything at once, unless it is told to lag.
+            replicas: 1,
             replica_backlog: 1000,
             ..Settings::default()
         };

@@ -26,6 +26,10 @@ pub enum Event {
     Failover {
         lost: usize,
     },
+    /// Its replica has no more of its writes, so that a failover can lose them.
+    Lag,
+    /// It has them all again.
+    CatchUp,
     /// Redis drops a part of its keys.
     Evicted {
         percent: u32,
@@ -61,7 +65,11 @@ impl Event {
     pub fn strike(&self, world: &mut World, gateways: &[GatewayId], configuration: &str) {
         match self.fault(gateways, configuration) {
             Some(fault) => world.strike(fault),
-            None => drop(world.redis_command(&["SCRIPT", "FLUSH"])),
+            None => match self {
+                Self::Lag => world.redis().set_replicas_follow(false),
+                Self::CatchUp => world.redis().set_replicas_follow(true),
+                _ => drop(world.redis_command(&["SCRIPT", "FLUSH"])),
+            },
         }
     }
 
@@ -89,7 +97,7 @@ impl Event {
             Self::Kill { gateway } => Fault::KillGateway {
                 gateway: gateways[gateway],
             },
-            Self::ForgetScripts => return None,
+            Self::ForgetScripts | Self::Lag | Self::CatchUp => return None,
             Self::Reload { gateway } => Fault::Reload {
                 gateway: gateways[gateway],
                 configuration: configuration.as_bytes().to_vec(),

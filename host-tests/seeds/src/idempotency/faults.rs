@@ -31,6 +31,8 @@ pub struct Faults {
     pub leavers: bool,
     /// Redis takes up to most of its timeout.
     pub slow: bool,
+    /// What a client is told is safe from a failover.
+    pub durable: bool,
     /// In order.
     pub timed: Vec<(Duration, Event)>,
 }
@@ -47,6 +49,7 @@ impl Faults {
             origin: Origin::default(),
             leavers: false,
             slow: false,
+            durable: policy.durable,
             timed: Vec::new(),
         };
         if calm {
@@ -65,6 +68,9 @@ impl Faults {
         }
         if rng.u8(..12) == 0 {
             drawn.timed.push(faults::loss(rng));
+        }
+        if rng.u8(..8) == 0 || policy.durable && rng.bool() {
+            drawn.draw_failover(rng);
         }
         if rng.u8(..8) == 0 {
             drawn.timed.push((moment(rng), Event::ForgetScripts));
@@ -99,6 +105,17 @@ impl Faults {
         drawn
     }
 
+    /// A replica that lags, and takes over soon or much later.
+    fn draw_failover(&mut self, rng: &mut Rng) {
+        let begins = moment(rng);
+        let lasts = Duration::from_micros(rng.u64(1_000..1_000_000));
+        let fails = begins + Duration::from_micros(rng.u64(..2_000_000));
+        let lost = rng.usize(1..20);
+        self.timed.push((begins, Event::Lag));
+        self.timed.push((begins + lasts, Event::CatchUp));
+        self.timed.push((fails, Event::Failover { lost }));
+    }
+
     /// Whether calls to Redis fail by chance, the whole run long.
     #[must_use]
     pub fn by_chance(&self) -> bool {
@@ -116,7 +133,9 @@ impl Faults {
     /// Whether Redis loses what it was told: nobody can promise anything then.
     #[must_use]
     pub fn loses(&self) -> bool {
-        self.timed.iter().any(|(_, event)| event.is_loss())
+        let safe = |event: &Event| self.durable && matches!(event, Event::Failover { .. });
+        let mut timed = self.timed.iter();
+        timed.any(|(_, event)| event.is_loss() && !safe(event))
     }
 
     /// Whether the clock of Redis jumps.

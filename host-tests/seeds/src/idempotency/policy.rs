@@ -50,6 +50,8 @@ pub struct Policy {
     /// How answers lie in Redis.
     pub compressed: bool,
     pub encrypted: bool,
+    /// The replica must have what is written.
+    pub durable: bool,
     pub max_open: usize,
     /// How long the gateway waits for the origin.
     pub upstream_timeout_ms: u64,
@@ -139,6 +141,9 @@ impl Policy {
         if self.compressed {
             policy["at_rest"]["compress_from"] = json!("10B");
         }
+        if self.durable {
+            policy["redis"]["durability"] = json!({"replicas": 1});
+        }
         if self.encrypted {
             policy["at_rest"]["keys"] = json!([{"id": "one", "env": SECRET.0}]);
         }
@@ -188,6 +193,7 @@ impl Policy {
             outbox: rng.bool(),
             compressed: rng.u8(..4) == 0,
             encrypted: rng.u8(..4) == 0,
+            durable: rng.u8(..4) == 0,
             max_open: if rng.u8(..10) == 0 {
                 rng.usize(1..=3)
             } else {

@@ -67,8 +67,12 @@ fn replay(history: &History<'_>, request: &Request<'_>, number: usize) -> Option
             "got a replay of answer {number}, which is not to be stored"
         ));
     }
+    // A failover may bring back what was there before.
+    let loses = history.run.case.faults.loses();
     let outdated = |other: &&Execution<'_>| {
-        other.scope == execution.scope
+        !loses
+            && !history.may_be_freed(other)
+            && other.scope == execution.scope
             && other.at > execution.at
             && other.at <= request.exchange.sent
     };

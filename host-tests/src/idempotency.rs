@@ -66,6 +66,18 @@ impl Service {
         Self::start(|_, number, stream| made(stream, number))
     }
 
+    /// The same, whose answers wait for the gate.
+    #[must_use]
+    pub fn gated() -> (Self, Arc<Gate>) {
+        let gate = Gate::closed();
+        let theirs = Arc::clone(&gate);
+        let service = Self::start(move |_, number, stream| {
+            theirs.pass();
+            made(stream, number)
+        });
+        (service, gate)
+    }
+
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

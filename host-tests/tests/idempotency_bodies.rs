@@ -269,3 +269,52 @@ fn a_body_that_comes_slowly_is_waited_for() {
     assert_eq!(service.count(), 1);
     assert_sound(&gateway);
 }
+
+/// A gateway in front of the gateway, which speaks HTTP/2 to it.
+#[test]
+fn http2_gets_the_same() {
+    let redis = Redis::start();
+    let service = echo();
+    let most = json!({"max_request_body": "960KiB", "max_response_body": "960KiB"});
+    let gateway = gateway(service.address(), policy(json!({}), most))
+        .redis(&redis)
+        .start();
+    let behind = gateway.address();
+    let front = Gateway::builder()
+        .wasm("noop")
+        .edit(move |config| {
+            config.endpoints("origin", &[behind]);
+            config.cluster("origin")["typed_extension_protocol_options"] = json!({
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                    "explicit_http_config": {"http2_protocol_options": {}},
+                },
+            });
+        })
+        .start();
+    for (index, length) in [0, 10, 900 * KIB].into_iter().enumerate() {
+        for path in ["/pay", "/pay/chunked"] {
+            let key = format!("{path}-{length}");
+            let sent = body(length);
+            let first = send(&front, path, &key, &sent);
+            assert_eq!((first.status, first.body == sent), (201, true), "{key}");
+            assert_replay(&send(&front, path, &key, &sent), &first);
+            let other = send(&front, path, &key, b"?");
+            assert_eq!(told(&other), (422, "key-reused".to_owned()), "{key}");
+        }
+        assert_eq!(service.count(), 2 * (index + 1));
+    }
+    assert!(
+        gateway
+            .envoy()
+            .stat("http.gateway.downstream_cx_http2_total")
+            > 0
+    );
+    assert_eq!(
+        gateway
+            .envoy()
+            .stat("http.gateway.downstream_cx_http1_total"),
+        0
+    );
+    assert_sound(&gateway);
+}

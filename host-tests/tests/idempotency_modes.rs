@@ -76,12 +76,7 @@ fn a_gateway_that_cannot_hold_headers_holds_the_end_of_the_answer() {
 #[test]
 fn of_five_at_once_one_is_carried_out_where_headers_cannot_be_held() {
     let redis = Redis::start();
-    let gate = Gate::closed();
-    let theirs = gate.clone();
-    let service = Service::start(move |_, number, stream| {
-        theirs.pass();
-        made(stream, number)
-    });
+    let (service, gate) = Service::gated();
     let gateway = gateway(
         service.address(),
         before_end(policy(json!({}), json!({"wait": "15s"}))),

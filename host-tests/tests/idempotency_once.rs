@@ -5,9 +5,7 @@ use std::thread;
 
 use host_tests::client::Response;
 use host_tests::gateway::Gateway;
-use host_tests::idempotency::{
-    ACCOUNT, Gate, Service, gateway, made, pay, policy, told, until_event,
-};
+use host_tests::idempotency::{ACCOUNT, Service, gateway, made, pay, policy, told, until_event};
 use host_tests::limits::assert_sound;
 use host_tests::redis::Redis;
 use serde_json::json;
@@ -20,12 +18,7 @@ fn send(gateway: &Gateway, method: &str, path: &str, fields: &[(&str, &str)]) ->
 #[test]
 fn of_five_at_once_one_is_carried_out() {
     let redis = Redis::start();
-    let gate = Gate::closed();
-    let theirs = gate.clone();
-    let service = Service::start(move |_, number, stream| {
-        theirs.pass();
-        made(stream, number)
-    });
+    let (service, gate) = Service::gated();
     let start = || {
         gateway(service.address(), policy(json!({}), json!({})))
             .redis(&redis)
@@ -75,12 +68,7 @@ fn of_five_at_once_one_is_carried_out() {
 #[test]
 fn who_waits_gets_the_first_answer() {
     let redis = Redis::start();
-    let gate = Gate::closed();
-    let theirs = gate.clone();
-    let service = Service::start(move |_, number, stream| {
-        theirs.pass();
-        made(stream, number)
-    });
+    let (service, gate) = Service::gated();
     let start = || {
         gateway(service.address(), policy(json!({}), json!({"wait": "15s"})))
             .redis(&redis)
@@ -119,12 +107,7 @@ fn who_waits_gets_the_first_answer() {
 #[test]
 fn who_has_waited_long_enough_is_told_so() {
     let redis = Redis::start();
-    let gate = Gate::closed();
-    let theirs = gate.clone();
-    let service = Service::start(move |_, number, stream| {
-        theirs.pass();
-        made(stream, number)
-    });
+    let (service, gate) = Service::gated();
     let gateway = gateway(
         service.address(),
         policy(json!({}), json!({"wait": "300ms"})),

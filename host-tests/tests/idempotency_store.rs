@@ -7,8 +7,8 @@ use std::thread;
 use host_tests::client::{Response, send_and_leave};
 use host_tests::gateway::Gateway;
 use host_tests::idempotency::{
-    Gate, LEASE, Service, assert_replay, assert_unknown, brisk, count, event, gateway, hasty, made,
-    pay, policy, records, request, told, until_answered, until_event,
+    LEASE, Service, assert_replay, assert_unknown, brisk, count, event, gateway, hasty, pay,
+    policy, records, request, told, until_answered, until_event,
 };
 use host_tests::limits::assert_sound;
 use host_tests::redis::Redis;
@@ -22,17 +22,6 @@ fn refused(problem: &str) -> (u16, String) {
 
 fn charge(number: usize) -> (u16, String) {
     (201, format!("charge {number}\n"))
-}
-
-/// A service whose first answer waits for the gate.
-fn gated() -> (Service, std::sync::Arc<Gate>) {
-    let gate = Gate::closed();
-    let theirs = gate.clone();
-    let service = Service::start(move |_, number, stream| {
-        theirs.pass();
-        made(stream, number)
-    });
-    (service, gate)
 }
 
 /// Rows 1 and 21.
@@ -132,7 +121,7 @@ fn a_key_taken_by_an_acquire_whose_reply_was_lost_is_freed() {
 /// Row 7: what the gateway knew dies with it.
 #[test]
 fn a_gateway_killed_between_the_answer_and_its_record_leaves_unknown() {
-    let (service, gate) = gated();
+    let (service, gate) = Service::gated();
     let mut redis = Redis::builder()
         .option("appendonly", "yes")
         .option("appendfsync", "always")
@@ -164,7 +153,7 @@ fn a_gateway_killed_between_the_answer_and_its_record_leaves_unknown() {
 /// Row 8: the answer is stored once, and its event is there once.
 #[test]
 fn a_commit_whose_reply_was_lost_is_repeated_without_effect() {
-    let (service, gate) = gated();
+    let (service, gate) = Service::gated();
     let redis = Redis::start();
     let outbox = json!({"outbox": {"trim": "nothing"}});
     let gateway = gateway(service.address(), policy(brisk(), outbox))
@@ -194,7 +183,7 @@ fn outboxes(redis: &Redis) -> Vec<String> {
 
 /// The answer to a request whose record cannot be written when the service has done its work.
 fn uncommitted(route: Value, trouble: impl Fn(&Redis, bool)) -> Response {
-    let (service, gate) = gated();
+    let (service, gate) = Service::gated();
     let redis = Redis::start();
     let route = host_tests::limits::with(json!({"lease": LEASE}), route);
     let gateway = gateway(service.address(), policy(brisk(), route))

@@ -2,14 +2,13 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::thread;
 
 use host_tests::client::Response;
 use host_tests::gateway::Gateway;
 use host_tests::idempotency::{
-    Gate, LEASE, Service, brisk, gateway, made, pay, policy, request, told, until_answered,
-    until_event, until_settled,
+    LEASE, Service, brisk, gateway, pay, policy, request, told, until_answered, until_event,
+    until_settled,
 };
 use host_tests::redis::Redis;
 use host_tests::wait;
@@ -22,17 +21,6 @@ pub fn run(report: &mut Report) {
     five_at_once(report);
     dropped_connection(report);
     killed_gateway(report);
-}
-
-/// A service whose answers wait until the gate is open.
-fn gated() -> (Service, Arc<Gate>) {
-    let gate = Gate::closed();
-    let theirs = Arc::clone(&gate);
-    let service = Service::start(move |_, number, stream| {
-        theirs.pass();
-        made(stream, number)
-    });
-    (service, gate)
 }
 
 fn begin(report: &mut Report, title: &str, policy: &Value) {
@@ -57,7 +45,7 @@ fn five_at_once(report: &mut Report) {
         &policy,
     );
     let redis = Redis::start();
-    let (service, gate) = gated();
+    let (service, gate) = Service::gated();
     let gateways = [(); 2].map(|()| {
         let builder = gateway(service.address(), policy.clone());
         builder.redis(&redis).workers(2).start()
@@ -157,7 +145,7 @@ fn killed_gateway(report: &mut Report) {
         .option("appendonly", "yes")
         .option("appendfsync", "always")
         .start();
-    let (service, gate) = gated();
+    let (service, gate) = Service::gated();
     let mut gateway = gateway(service.address(), policy).redis(&redis).start();
     thread::scope(|scope| {
         let first = scope.spawn(|| pay(&gateway, "order-19", b"amount=100"));

@@ -1,9 +1,11 @@
-//! HTTP callouts that carry a Redis pipeline. Only root contexts make them: the SDK drops the reply to a callout whose
-//! context has ended.
+//! HTTP callouts: those that carry a Redis pipeline, and those that fetch. Only root contexts make them: the SDK drops
+//! the reply to a callout whose context has ended.
 
+use crate::raw;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType};
 use sluice_core::gcra::{PS_PER_S, Ps};
+use sluice_core::headers::Headers;
 use sluice_core::redis::trouble::Trouble;
 use std::time::Duration;
 
@@ -51,4 +53,32 @@ pub fn reply(num_headers: usize, body_size: usize) -> Result<Vec<u8>, Trouble> {
     )
     .map(Option::unwrap_or_default)
     .map_err(|_| Trouble::Reset)
+}
+
+/// Sends a request without a body to `cluster`, to be answered within `timeout` in milliseconds; returns the callout's
+/// token. `None` when the gateway refuses at once: there will be no reply.
+#[must_use]
+pub fn fetch(cluster: &str, fields: &[(String, String)], timeout: u64) -> Option<u32> {
+    let fields = fields
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    // 0 would be no limit at all.
+    let timeout = Duration::from_millis(timeout.max(1));
+    hostcalls::dispatch_http_call(cluster, fields, None, Vec::new(), timeout).ok()
+}
+
+/// The whole reply to a callout, in `on_http_call_response` only, with its arguments. `None` when there is none.
+#[must_use]
+pub fn fetched(num_headers: usize, body_size: usize) -> Option<(Headers, Vec<u8>)> {
+    if num_headers == 0 {
+        return None;
+    }
+    let headers = raw::headers(MapType::HttpCallResponseHeaders);
+    if body_size == 0 {
+        return Some((headers, Vec::new()));
+    }
+    let size = body_size.min(MAX_REPLY);
+    let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size);
+    Some((headers, body.ok()??))
 }

@@ -46,6 +46,12 @@ impl Steady {
     }
 }
 
+/// Milliseconds since the Unix epoch.
+#[must_use]
+pub fn millis() -> u64 {
+    u64::try_from(now() / (PS_PER_S / 1_000)).unwrap_or(u64::MAX)
+}
+
 /// Has `on_tick` called this often; whole milliseconds, at least 1.
 pub fn tick_every(period: Ps) {
     let millis = u64::try_from(period / (PS_PER_S / 1_000)).unwrap_or(u64::MAX);

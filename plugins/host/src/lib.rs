@@ -9,6 +9,7 @@ pub mod configuration;
 pub mod duplex;
 pub mod gathering;
 pub mod link;
+pub mod mailbox;
 pub mod message;
 pub mod metrics;
 pub mod random;

@@ -18,3 +18,13 @@ pub fn token() -> Option<[u8; 16]> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).ok().map(|()| bytes)
 }
+
+/// Any 64-bit number; the time where the host has no random numbers.
+#[must_use]
+pub fn number() -> u64 {
+    let mut bytes = [0; 8];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => crate::clock::now() as u64,
+    }
+}

@@ -16,11 +16,7 @@ impl Wakeup {
     /// # Errors
     /// When the host has no random numbers or no queues.
     pub fn register() -> Result<Self, &'static str> {
-        let mut name = [0; 16];
-        getrandom::fill(&mut name).map_err(|_| "the host has no random numbers")?;
-        let name = format!("sluice/{:032x}", u128::from_le_bytes(name));
-        let queue = hostcalls::register_shared_queue(&name)
-            .map_err(|_| "the host refused to register a shared queue")?;
+        let queue = own_queue()?;
         Ok(Self { queue })
     }
 
@@ -36,4 +32,13 @@ impl Wakeup {
         }
         queue == self.queue
     }
+}
+
+/// Registers a queue under a name that nobody else has.
+pub(crate) fn own_queue() -> Result<u32, &'static str> {
+    let mut name = [0; 16];
+    getrandom::fill(&mut name).map_err(|_| "the host has no random numbers")?;
+    let name = format!("sluice/{:032x}", u128::from_le_bytes(name));
+    hostcalls::register_shared_queue(&name)
+        .map_err(|_| "the host refused to register a shared queue")
 }

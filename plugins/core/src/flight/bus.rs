@@ -4,14 +4,13 @@
 //! there; the number of one that is not heard of for a while goes to the next. A worker without a number works by itself.
 
 use super::table::Workers;
-use super::{Micros, micros};
-use crate::gcra::{PS_PER_S, Ps};
+use crate::cache::Millis;
 use crate::slots::{ABSENT, SharedData};
 
 /// Of a worker that is not heard of for so long somebody else may have the number.
-const SILENCE: Ps = 30 * PS_PER_S;
+const SILENCE: Millis = 30_000;
 /// How often a worker says that it is there.
-const HEARTBEAT: Ps = 5 * PS_PER_S;
+const HEARTBEAT: Millis = 5_000;
 const NUMBERS: u8 = 64;
 
 /// The way to a worker's queue.
@@ -25,7 +24,7 @@ pub trait Posts {
 struct Place {
     /// Which worker this is, even if two had the same token.
     owner: u64,
-    until: Micros,
+    until: Millis,
     token: u32,
 }
 
@@ -36,12 +35,12 @@ pub struct Bus<S, P> {
     owner: u64,
     token: u32,
     number: Option<u8>,
-    next_heartbeat: Ps,
+    next_heartbeat: Millis,
 }
 
 impl<S: SharedData, P: Posts> Bus<S, P> {
     /// The worker whose queue is `token`; `owner` is random.
-    pub fn join(store: S, posts: P, token: u32, owner: u64, now: Ps) -> Self {
+    pub fn join(store: S, posts: P, token: u32, owner: u64, now: Millis) -> Self {
         let mut bus = Self {
             store,
             posts,
@@ -60,7 +59,7 @@ impl<S: SharedData, P: Posts> Bus<S, P> {
     }
 
     /// Says that the worker is there, from time to time; takes a number if it has none (any more).
-    pub fn tick(&mut self, now: Ps) {
+    pub fn tick(&mut self, now: Millis) {
         if now < self.next_heartbeat {
             return;
         }
@@ -75,14 +74,14 @@ impl<S: SharedData, P: Posts> Bus<S, P> {
         }
     }
 
-    fn take(&self, number: u8, now: Ps) -> bool {
+    fn take(&self, number: u8, now: Millis) -> bool {
         let key = key(number);
         let (bytes, version) = self.store.get(&key).unwrap_or((Vec::new(), ABSENT));
         let taken = Place::decode(&bytes)
-            .is_some_and(|place| place.owner != self.owner && place.until > micros(now));
+            .is_some_and(|place| place.owner != self.owner && place.until > now);
         let mine = Place {
             owner: self.owner,
-            until: micros(now + SILENCE),
+            until: now + SILENCE,
             token: self.token,
         };
         !taken && self.store.set(&key, &mine.encode(), version).is_ok()
@@ -101,12 +100,17 @@ impl<S: SharedData, P: Posts> Bus<S, P> {
         }
     }
 
+    /// Sends a message to this worker, for its root context.
+    pub fn tell_self(&self, bytes: &[u8]) {
+        self.posts.post(self.token, bytes);
+    }
+
     /// Sends a message to every worker but this one.
-    pub fn tell_others(&self, bytes: &[u8], now: Ps) {
+    pub fn tell_others(&self, bytes: &[u8], now: Millis) {
         for number in (0..NUMBERS).filter(|number| Some(*number) != self.number) {
             if let Some((place, _)) = self.store.get(&key(number))
                 && let Some(place) = Place::decode(&place)
-                && place.until > micros(now)
+                && place.until > now
             {
                 self.posts.post(place.token, bytes);
             }
@@ -167,7 +171,7 @@ mod tests {
         }
     }
 
-    fn join(store: &FakeShared, sent: &Sent, token: u32, now: Ps) -> Bus<FakeShared, Sent> {
+    fn join(store: &FakeShared, sent: &Sent, token: u32, now: Millis) -> Bus<FakeShared, Sent> {
         Bus::join(store.clone(), sent.clone(), token, token.into(), now)
     }
 

@@ -2,6 +2,7 @@
 //! late or about another flight costs time and nothing else.
 
 use super::table::FlightId;
+use crate::cache::Millis;
 
 const BYTES: usize = 18;
 
@@ -26,8 +27,8 @@ pub enum Message {
         id: FlightId,
         outcome: Outcome,
     },
-    /// Whatever is kept of key `hash` is no longer true.
-    Forget { hash: u64 },
+    /// What was asked of URI `hash` at that time or before is no longer true.
+    Forget { hash: u64, at: Millis },
     /// All that is kept is from an epoch that is over.
     ForgetAll,
     /// Nothing: it has the worker look after what became ready.
@@ -47,7 +48,7 @@ impl Message {
                 };
                 (1, hash, id, outcome)
             }
-            Self::Forget { hash } => (2, hash, 0, 0),
+            Self::Forget { hash, at } => (2, hash, at, 0),
             Self::ForgetAll => (3, 0, 0, 0),
             Self::Wake => (4, 0, 0, 0),
         };
@@ -78,7 +79,7 @@ impl Message {
                 };
                 Some(Self::Ended { hash, id, outcome })
             }
-            2 => Some(Self::Forget { hash }),
+            2 => Some(Self::Forget { hash, at: id }),
             3 => Some(Self::ForgetAll),
             4 => Some(Self::Wake),
             _ => None,
@@ -106,7 +107,7 @@ mod tests {
                 Message::Ended { hash, id, outcome: Outcome::Again },
                 Message::Ended { hash, id, outcome: Outcome::Failed },
                 Message::Ended { hash, id, outcome: Outcome::Unshared },
-                Message::Forget { hash },
+                Message::Forget { hash, at: id },
                 Message::ForgetAll,
                 Message::Wake,
             ];

@@ -1,18 +1,17 @@
-//! Coalescing: a herd on one key becomes one request upstream, whichever worker of the gateway its requests land on.
+//! Coalescing and the store: a herd on one key becomes one request upstream, whichever worker of the gateway its
+//! requests land on, and what it brings answers those that come later.
 //!
-//! [`table`] has one record for each flight of the process, [`tier`] the answers that workers hand to each other,
-//! [`near`] those that a worker keeps by itself, and [`bus`] the way from worker to worker.
+//! [`table`] has one record for each flight of the process, [`shelf`] the answers: those that a worker keeps by itself
+//! ([`near`]) and those that all share ([`tier`]), less what was invalidated ([`voids`]). [`bus`] is the way from worker to
+//! worker. [`machine`] is one worker: what it is told of its requests, and what it wants done.
 
 pub mod bus;
+mod codec;
+pub mod entry;
+pub mod machine;
 pub mod message;
 pub mod near;
+pub mod shelf;
 pub mod table;
 pub mod tier;
-
-/// Microseconds since the Unix epoch, as shared data has them.
-pub(crate) type Micros = u64;
-
-/// Times in shared data are whole microseconds.
-pub(crate) fn micros(time: crate::gcra::Ps) -> Micros {
-    u64::try_from(time / crate::gcra::PS_PER_US).unwrap_or(u64::MAX)
-}
+pub mod voids;

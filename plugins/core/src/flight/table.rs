@@ -8,8 +8,7 @@
 //! "Hit-for-miss" is Varnish's word: a record that says that the key's answers cannot be shared, so that requests do not
 //! queue for them one by one.
 
-use super::{Micros, micros};
-use crate::gcra::Ps;
+use crate::cache::Millis;
 use crate::slots::{Counters, SharedData, SlotTable, Step};
 
 /// Names one flight; random, so that a worker that was gone for a while cannot take another's flight for its own.
@@ -21,6 +20,9 @@ pub type Workers = u64;
 /// How often a flight may fail before its waiters go their own ways.
 pub const ATTEMPTS: u8 = 2;
 
+/// How long the number of attempts is kept.
+const REMEMBERED: Millis = 2_000;
+
 const BYTES: usize = 32;
 const WAYS: u32 = 8;
 
@@ -28,9 +30,18 @@ const WAYS: u32 = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
     /// A leader that is not heard of for so long has vanished.
-    pub lease: Ps,
-    /// No flight lasts longer than this, whatever its leader says.
-    pub max_flight: Ps,
+    pub lease: Millis,
+    /// No flight lasts longer than this and a lease, whatever its leader says.
+    pub longest: Millis,
+}
+
+impl Times {
+    fn until(self, begun: Millis, now: Millis) -> Millis {
+        let last = begun
+            .saturating_add(self.longest)
+            .saturating_add(self.lease);
+        now.saturating_add(self.lease.max(1)).min(last)
+    }
 }
 
 /// What a request may do about a key.
@@ -39,7 +50,9 @@ pub struct Wish {
     /// It may ask the upstream for the others.
     pub lead: bool,
     /// It may wait for another's answer. That of a flight begun at this time or before does not do.
-    pub follow: Option<Ps>,
+    pub follow: Option<Millis>,
+    /// What was fetched at this time or before is no longer true: such a flight is no flight.
+    pub void: Millis,
 }
 
 impl Wish {
@@ -47,11 +60,13 @@ impl Wish {
     pub const ANY: Self = Self {
         lead: true,
         follow: Some(0),
+        void: 0,
     };
     /// It leads or does without.
     pub const LEAD: Self = Self {
         lead: true,
         follow: None,
+        void: 0,
     };
 }
 
@@ -82,7 +97,7 @@ pub enum End {
     /// The leader left before it knew. Another one leads, as often as that happens.
     Abandoned,
     /// The answer cannot be shared, and so will be the next ones until then.
-    Unshared { until: Ps },
+    Unshared { until: Millis },
 }
 
 /// How a flight stands.
@@ -109,8 +124,8 @@ enum Kind {
 struct Record {
     id: FlightId,
     waiting: Workers,
-    until: Micros,
-    begun: Micros,
+    until: Millis,
+    begun: Millis,
     kind: Kind,
 }
 
@@ -155,11 +170,19 @@ impl Record {
     }
 
     /// The kind, or a vacancy when the record's time is over.
-    fn kind(&self, now: Micros) -> Kind {
+    fn kind(&self, now: Millis) -> Kind {
         if self.until > now {
             self.kind
         } else {
             Kind::Vacant { next: 1 }
+        }
+    }
+
+    /// The same for somebody to whom nothing counts that was fetched at `void` or before.
+    fn valid(&self, now: Millis, void: Millis) -> Kind {
+        match self.kind(now) {
+            Kind::Flight { .. } if self.begun <= void => Kind::Vacant { next: 1 },
+            kind => kind,
         }
     }
 }
@@ -167,17 +190,13 @@ impl Record {
 /// The table; one for each worker, all over the same shared data.
 pub struct FlightTable<S> {
     slots: SlotTable<S, BYTES>,
-    lease: Micros,
-    max_flight: Micros,
 }
 
 impl<S: SharedData> FlightTable<S> {
     /// Room for `buckets` x 8 flights.
-    pub fn new(store: S, buckets: u32, times: Times) -> Self {
+    pub fn new(store: S, buckets: u32) -> Self {
         Self {
             slots: SlotTable::new(store, "flight", buckets, WAYS),
-            lease: micros(times.lease).max(1),
-            max_flight: micros(times.max_flight).max(1),
         }
     }
 
@@ -189,19 +208,19 @@ impl<S: SharedData> FlightTable<S> {
         worker: Option<u8>,
         wish: Wish,
         fresh: FlightId,
-        now: Ps,
+        times: Times,
+        now: Millis,
     ) -> Begun {
-        let now = micros(now);
-        let lease = self.lease.min(self.max_flight);
+        let until = times.until(now, now);
         self.change(hash, now, |old| {
-            match old.map_or(Kind::Vacant { next: 1 }, |old| old.kind(now)) {
+            match old.map_or(Kind::Vacant { next: 1 }, |old| old.valid(now, wish.void)) {
                 Kind::HitForMiss => Step::Keep(Begun::HitForMiss),
                 Kind::Flight { .. } => {
                     let (Some(old), Some(worker), Some(newer)) = (old, worker, wish.follow) else {
                         return Step::Keep(Begun::Busy);
                     };
                     let bit = 1u64.checked_shl(worker.into()).unwrap_or_default();
-                    if old.begun <= micros(newer) || bit == 0 {
+                    if old.begun <= newer || bit == 0 {
                         return Step::Keep(Begun::Busy);
                     }
                     let begun = Begun::Follow { id: old.id };
@@ -219,9 +238,9 @@ impl<S: SharedData> FlightTable<S> {
                     let attempt = next.max(1);
                     let record = Record {
                         id: fresh,
-                        // Of a flight whose lease ran out: its waiters are told of this one's end.
+                        // Of a flight that this one replaces: its waiters are told of this one's end.
                         waiting: old.map_or(0, |old| old.waiting),
-                        until: now.saturating_add(lease),
+                        until,
                         begun: now,
                         kind: Kind::Flight { attempt },
                     };
@@ -233,31 +252,28 @@ impl<S: SharedData> FlightTable<S> {
     }
 
     /// The leader gets on. False when the flight is no longer its own: what comes of it is not to be shared.
-    pub fn renew(&mut self, hash: u64, id: FlightId, now: Ps) -> bool {
-        let (lease, longest) = (self.lease, self.max_flight);
+    pub fn renew(&mut self, hash: u64, id: FlightId, times: Times, now: Millis) -> bool {
         self.own(hash, id, now, |record, now| {
-            let last = record.begun.saturating_add(longest);
-            let until = now.saturating_add(lease).min(last);
+            let until = times.until(record.begun, now);
             (until > now).then_some(Record { until, ..record })
         })
         .is_some()
     }
 
     /// Ends the flight: whom to wake. None when it is no longer the leader's own.
-    pub fn finish(&mut self, hash: u64, id: FlightId, end: End, now: Ps) -> Option<Workers> {
-        let lease = self.lease;
+    pub fn finish(&mut self, hash: u64, id: FlightId, end: End, now: Millis) -> Option<Workers> {
         self.own(hash, id, now, |record, now| {
             let attempt = match record.kind {
                 Kind::Flight { attempt } => attempt,
                 _ => 1,
             };
             // Somebody of those who are woken leads at once; the number of attempts need not be kept for long.
-            let soon = now.saturating_add(lease);
+            let soon = now.saturating_add(REMEMBERED);
             let (kind, until) = match end {
                 End::Failed if attempt < ATTEMPTS => (Kind::Vacant { next: attempt + 1 }, soon),
                 End::Stored | End::Failed => (Kind::Vacant { next: 1 }, 0),
                 End::Abandoned => (Kind::Vacant { next: attempt }, soon),
-                End::Unshared { until } => (Kind::HitForMiss, micros(until)),
+                End::Unshared { until } => (Kind::HitForMiss, until),
             };
             Some(Record {
                 id: 0,
@@ -270,37 +286,21 @@ impl<S: SharedData> FlightTable<S> {
         .map(|record| record.waiting)
     }
 
-    /// Ends whatever flight the key has, because what it fetches is no longer true: whom to wake.
-    pub fn detach(&mut self, hash: u64, now: Ps) -> Workers {
-        self.vacate(hash, now, |kind| matches!(kind, Kind::Flight { .. }))
-    }
-
     /// Takes a hit-for-miss away: the answers can be shared again.
-    pub fn share_again(&mut self, hash: u64, now: Ps) {
-        self.vacate(hash, now, |kind| kind == Kind::HitForMiss);
-    }
-
-    fn vacate(&mut self, hash: u64, now: Ps, which: impl Fn(Kind) -> bool) -> Workers {
-        let now = micros(now);
+    pub fn share_again(&mut self, hash: u64, now: Millis) {
         let done = self.change(hash, now, |old| match old {
-            Some(old) if which(old.kind(now)) => {
-                let gone = Record {
-                    id: 0,
-                    waiting: 0,
-                    until: 0,
-                    begun: old.begun,
-                    kind: Kind::Vacant { next: 1 },
-                };
-                Step::Write(gone.encode(), old.waiting)
+            Some(old) if old.kind(now) == Kind::HitForMiss => {
+                let gone = Record { until: 0, ..old };
+                Step::Write(gone.encode(), ())
             }
-            _ => Step::Keep(0),
+            _ => Step::Keep(()),
         });
-        done.unwrap_or_default()
+        // Without a turn it ends by time.
+        done.unwrap_or_default();
     }
 
     /// How the key's flight stands.
-    pub fn look(&mut self, hash: u64, now: Ps) -> Seen {
-        let now = micros(now);
+    pub fn look(&mut self, hash: u64, now: Millis) -> Seen {
         self.change(hash, now, |old| {
             Step::Keep(match old.map(|old| (old.kind(now), old.id)) {
                 Some((Kind::Flight { .. }, id)) => Seen::Flight { id },
@@ -321,10 +321,9 @@ impl<S: SharedData> FlightTable<S> {
         &mut self,
         hash: u64,
         id: FlightId,
-        now: Ps,
-        change: impl Fn(Record, Micros) -> Option<Record>,
+        now: Millis,
+        change: impl Fn(Record, Millis) -> Option<Record>,
     ) -> Option<Record> {
-        let now = micros(now);
         self.change(hash, now, |old| {
             let own =
                 old.filter(|old| old.id == id && matches!(old.kind(now), Kind::Flight { .. }));
@@ -339,7 +338,7 @@ impl<S: SharedData> FlightTable<S> {
     fn change<T>(
         &mut self,
         hash: u64,
-        now: Micros,
+        now: Millis,
         decide: impl Fn(Option<Record>) -> Step<T, BYTES>,
     ) -> Option<T> {
         let alive = |bytes: &[u8; BYTES]| Record::decode(bytes).until > now;

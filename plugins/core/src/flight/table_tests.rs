@@ -1,23 +1,22 @@
 //! Flights of several workers over one shared data.
 
 use super::*;
-use crate::gcra::PS_PER_S;
 use crate::slots::tests::FakeShared;
 use proptest::prelude::*;
 
-const S: Ps = PS_PER_S;
+const S: Millis = 1_000;
 const KEY: u64 = 42;
+const TIMES: Times = Times {
+    lease: 2 * S,
+    longest: 8 * S,
+};
 
 fn table(store: &FakeShared) -> FlightTable<FakeShared> {
-    let times = Times {
-        lease: 2 * S,
-        max_flight: 10 * S,
-    };
-    FlightTable::new(store.clone(), 4, times)
+    FlightTable::new(store.clone(), 4)
 }
 
-fn any(table: &mut FlightTable<FakeShared>, worker: u8, id: FlightId, now: Ps) -> Begun {
-    table.begin(KEY, Some(worker), Wish::ANY, id, now)
+fn any(table: &mut FlightTable<FakeShared>, worker: u8, id: FlightId, now: Millis) -> Begun {
+    table.begin(KEY, Some(worker), Wish::ANY, id, TIMES, now)
 }
 
 const LEAD: fn(FlightId) -> Begun = |id| Begun::Lead { id, attempt: 1 };
@@ -45,7 +44,7 @@ fn a_leader_that_vanished_is_replaced_and_its_waiters_are_told_by_the_next() {
     assert_eq!(two.look(KEY, 2 * S), Seen::Flight { id: 7 });
     assert_eq!(two.look(KEY, 3 * S), Seen::Nothing);
     assert_eq!(any(&mut two, 2, 9, 3 * S), LEAD(9));
-    assert!(!one.renew(KEY, 7, 3 * S));
+    assert!(!one.renew(KEY, 7, TIMES, 3 * S));
     assert_eq!(one.finish(KEY, 7, End::Stored, 3 * S), None);
     assert_eq!(two.finish(KEY, 9, End::Stored, 3 * S), Some(0b10));
 }
@@ -56,10 +55,10 @@ fn a_lease_is_renewed_by_progress_but_not_for_ever() {
     let mut one = table(&store);
     assert_eq!(any(&mut one, 0, 7, S), LEAD(7));
     for second in 2..11 {
-        assert!(one.renew(KEY, 7, second * S), "{second}");
+        assert!(one.renew(KEY, 7, TIMES, second * S), "{second}");
         assert_eq!(one.look(KEY, second * S), Seen::Flight { id: 7 });
     }
-    assert!(!one.renew(KEY, 7, 11 * S));
+    assert!(!one.renew(KEY, 7, TIMES, 11 * S));
     assert_eq!(one.look(KEY, 11 * S), Seen::Nothing);
 }
 
@@ -107,44 +106,48 @@ fn a_request_joins_only_what_its_wish_allows() {
     let newer = |than| Wish {
         lead: true,
         follow: Some(than),
+        void: 0,
     };
     let never_leads = Wish {
         lead: false,
         follow: Some(0),
+        void: 0,
     };
-    let begin = |table: &mut FlightTable<_>, wish, now| table.begin(KEY, Some(3), wish, 9, now);
+    let begin =
+        |table: &mut FlightTable<_>, wish, now| table.begin(KEY, Some(3), wish, 9, TIMES, now);
     assert_eq!(begin(&mut one, never_leads, S), Begun::Nobody);
     assert_eq!(any(&mut one, 0, 7, 2 * S), LEAD(7));
     assert_eq!(begin(&mut one, newer(2 * S), 2 * S), Begun::Busy);
     assert_eq!(begin(&mut one, newer(S), 2 * S), Begun::Follow { id: 7 });
     assert_eq!(begin(&mut one, never_leads, 2 * S), Begun::Follow { id: 7 });
     assert_eq!(begin(&mut one, Wish::LEAD, 2 * S), Begun::Busy);
-    let nameless = one.begin(KEY, None, Wish::ANY, 9, 2 * S);
+    let nameless = one.begin(KEY, None, Wish::ANY, 9, TIMES, 2 * S);
     assert_eq!(nameless, Begun::Busy, "it could not be woken");
 }
 
 #[test]
-fn a_detached_flight_is_nobodys_and_its_waiters_are_told() {
+fn a_flight_that_fetches_what_is_no_longer_true_is_replaced_and_its_waiters_are_told_by_the_next() {
     let store = FakeShared::default();
     let (mut one, mut two) = (table(&store), table(&store));
     assert_eq!(any(&mut one, 0, 7, S), LEAD(7));
     assert_eq!(any(&mut two, 1, 8, S), Begun::Follow { id: 7 });
-    assert_eq!(two.detach(KEY, S), 0b10);
-    assert_eq!(two.detach(KEY, S), 0);
-    assert!(!one.renew(KEY, 7, S));
-    assert_eq!(one.finish(KEY, 7, End::Stored, S), None);
-    assert_eq!(any(&mut two, 1, 9, S), LEAD(9));
+    let void = Wish {
+        void: S,
+        ..Wish::ANY
+    };
+    assert_eq!(two.begin(KEY, Some(2), void, 9, TIMES, S + 1), LEAD(9));
+    assert!(!one.renew(KEY, 7, TIMES, S + 1));
+    assert_eq!(one.finish(KEY, 7, End::Stored, S + 1), None);
+    let follow = Begun::Follow { id: 9 };
+    assert_eq!(one.begin(KEY, Some(3), void, 10, TIMES, S + 1), follow);
+    assert_eq!(two.finish(KEY, 9, End::Stored, S + 1), Some(0b1010));
 }
 
 #[test]
 fn a_full_table_has_each_go_for_itself_and_forgets_only_what_is_over() {
     let store = FakeShared::default();
-    let times = Times {
-        lease: 2 * S,
-        max_flight: 10 * S,
-    };
-    let mut one = FlightTable::new(store, 1, times);
-    let mut begin = |hash, now| one.begin(hash, Some(0), Wish::ANY, hash, now);
+    let mut one = FlightTable::new(store, 1);
+    let mut begin = |hash, now| one.begin(hash, Some(0), Wish::ANY, hash, TIMES, now);
     for hash in 1..9 {
         assert_eq!(begin(hash, S), LEAD(hash));
     }
@@ -166,7 +169,7 @@ proptest! {
         let mut leading: Option<FlightId> = None;
         let mut waiting: Workers = 0;
         for (worker, action, millis) in steps {
-            now += Ps::from(millis) * (S / 1000);
+            now += millis;
             let one = &mut tables[usize::from(worker)];
             if one.look(KEY, now) == Seen::Nothing {
                 leading = None;
@@ -187,7 +190,7 @@ proptest! {
                     }
                 }
                 (4, Some(id)) => {
-                    leading = one.renew(KEY, id, now).then_some(id);
+                    leading = one.renew(KEY, id, TIMES, now).then_some(id);
                 }
                 (_, Some(id)) => {
                     let end = if action == 5 { End::Stored } else { End::Abandoned };

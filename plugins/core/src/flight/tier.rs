@@ -9,8 +9,7 @@
 //! Writers claim a place in the index by compare-and-swap and then write the blob. A reader takes a blob only if it says
 //! that it is the one that the index names: whoever comes in between finds nothing, never another's answer.
 
-use super::{Micros, micros};
-use crate::gcra::Ps;
+use crate::cache::Millis;
 use crate::slots::{ABSENT, SharedData};
 
 /// Bytes of a place in each class; the last class is as large as the largest entry.
@@ -32,8 +31,8 @@ struct Slot {
     hash: u64,
     /// Names this very blob. 0: the place is empty.
     id: u64,
-    stored: Micros,
-    keep_until: Micros,
+    stored: Millis,
+    keep_until: Millis,
 }
 
 struct Class {
@@ -50,9 +49,9 @@ pub struct Blob<'a> {
     /// Not 0.
     pub id: u64,
     pub content: &'a [u8],
-    pub stored: Ps,
+    pub stored: Millis,
     /// From then on it is of no use.
-    pub keep_until: Ps,
+    pub keep_until: Millis,
 }
 
 /// The tier; one for each worker, all over the same shared data.
@@ -86,7 +85,7 @@ impl<S: SharedData> Tier<S> {
     }
 
     /// False when it is too large, or others kept changing the set.
-    pub fn put(&self, blob: &Blob, now: Ps) -> bool {
+    pub fn put(&self, blob: &Blob, now: Millis) -> bool {
         let size = blob.content.len() + HEAD;
         let Some(index) = self.classes.iter().position(|class| size <= class.size) else {
             return false;
@@ -94,10 +93,9 @@ impl<S: SharedData> Tier<S> {
         let slot = Slot {
             hash: blob.hash,
             id: blob.id,
-            stored: micros(blob.stored),
-            keep_until: micros(blob.keep_until),
+            stored: blob.stored,
+            keep_until: blob.keep_until,
         };
-        let now = micros(now);
         let claimed = self.change(index, blob.hash, |slots| {
             let way = victim(slots, blob.hash, now)?;
             *slots.get_mut(way)? = slot;
@@ -119,8 +117,7 @@ impl<S: SharedData> Tier<S> {
     }
 
     /// The newest content of a hash whose time is not over. The caller compares the whole key.
-    pub fn get(&self, hash: u64, now: Ps) -> Option<Vec<u8>> {
-        let now = micros(now);
+    pub fn get(&self, hash: u64, now: Millis) -> Option<Vec<u8>> {
         let (index, way, slot) = (0..self.classes.len())
             .filter_map(|index| {
                 let slots = self.slots(index, hash)?;
@@ -205,13 +202,13 @@ impl Class {
 }
 
 impl Slot {
-    fn is(&self, hash: u64, now: Micros) -> bool {
+    fn is(&self, hash: u64, now: Millis) -> bool {
         self.id != 0 && self.hash == hash && self.keep_until > now
     }
 }
 
 /// Which place a new blob takes.
-fn victim(slots: &[Slot], hash: u64, now: Micros) -> Option<usize> {
+fn victim(slots: &[Slot], hash: u64, now: Millis) -> Option<usize> {
     slots
         .iter()
         .enumerate()

@@ -1,15 +1,14 @@
 //! Blobs of several workers over one shared data.
 
 use super::*;
-use crate::gcra::PS_PER_S;
 use crate::slots::tests::FakeShared;
 use proptest::prelude::*;
 use std::collections::HashMap;
 
-const S: Ps = PS_PER_S;
+const S: Millis = 1_000;
 const MIB: usize = 1 << 20;
 
-fn blob(hash: u64, id: u64, content: &[u8], stored: Ps) -> Blob<'_> {
+fn blob(hash: u64, id: u64, content: &[u8], stored: Millis) -> Blob<'_> {
     Blob {
         hash,
         id,
@@ -58,7 +57,7 @@ fn a_full_set_loses_what_is_over_first_then_the_oldest() {
     // One class, one set.
     let tier = Tier::new(FakeShared::default(), 8 * (1016 + OVERHEAD), 1000);
     for hash in 1..9 {
-        assert!(tier.put(&blob(hash, 1, b"x", u128::from(hash) * S), S));
+        assert!(tier.put(&blob(hash, 1, b"x", hash * S), S));
     }
     let long = Blob {
         keep_until: 100 * S,
@@ -113,7 +112,7 @@ proptest! {
         let tiers: Vec<_> = (0..3).map(|_| Tier::new(store.clone(), 40_000, 5000)).collect();
         let mut last: HashMap<u64, Vec<u8>> = HashMap::new();
         for (id, (tier, hash, size, action)) in (1..).zip(steps) {
-            let (tier, now) = (&tiers[tier], S + Ps::from(id));
+            let (tier, now) = (&tiers[tier], S + id);
             match action {
                 0 => {
                     tier.remove(hash, None);

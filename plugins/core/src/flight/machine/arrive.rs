@@ -1,0 +1,99 @@
+//! A request comes.
+
+use super::decide::Decision;
+use super::{Ask, Bypassed, Event, Machine, Step, Stream, Waiting};
+use crate::cache::{Admission, Millis, admission, uri_key};
+use crate::flight::bus::Posts;
+use crate::flight::shelf::Name;
+use crate::selector::Request;
+use crate::slots::SharedData;
+
+impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
+    /// The head of a request. `ends`: it is all of it.
+    pub fn request(&mut self, id: u32, request: &impl Request, ends: bool, now: Millis) -> Step {
+        if let Some(reply) = self.purge(request, now) {
+            return Step::Answer(reply);
+        }
+        let method = request.first(":method").unwrap_or_default();
+        if crate::cache::is_unsafe(&method) {
+            let stream = Stream::Unsafe(request.headers().clone());
+            self.streams.insert(id, stream);
+            return Step::Pass;
+        }
+        let policy = &self.settings.policy;
+        let Some((index, route)) = policy.route(request) else {
+            return Step::Pass;
+        };
+        let headers = request.headers();
+        let lookup = match admission(headers, &route.rule, ends) {
+            Admission::Unsafe => return Step::Pass,
+            Admission::Bypass(why) => return self.bypass(id, Bypassed::By(why)),
+            Admission::Lookup(lookup) => lookup,
+        };
+        let Some(identity) = route.identity(request, &policy.client_ip) else {
+            return self.bypass(id, Bypassed::Key);
+        };
+        let target = headers.first(":path").unwrap_or_default();
+        let uri = uri_key(headers, target, &route.rule.query);
+        let mut key = Vec::with_capacity(uri.len() + identity.len() + 24);
+        key.extend_from_slice(&self.settings.salt.to_le_bytes());
+        key.extend_from_slice(&(index as u64).to_le_bytes());
+        key.extend_from_slice(&(uri.len() as u64).to_le_bytes());
+        key.extend_from_slice(&uri);
+        key.extend_from_slice(&identity);
+        let ask = Box::new(Ask {
+            route: index,
+            request: headers.clone(),
+            lookup,
+            name: Name {
+                hash: self.shelf.hash(&key),
+                uri: self.shelf.hash(&uri),
+                key,
+            },
+            arrived: now,
+        });
+        match self.decide(&ask, false, now) {
+            Decision::Answer(reply) => Step::Answer(reply),
+            Decision::Wait { hash } => {
+                self.wait(id, ask, hash, 0, now);
+                Step::Hold
+            }
+            Decision::Go(trip) => {
+                let changes = trip.changes(&ask);
+                self.streams.insert(id, Stream::Trip(ask, trip));
+                if changes.is_empty() {
+                    Step::Pass
+                } else {
+                    Step::Send(changes)
+                }
+            }
+        }
+    }
+
+    fn bypass(&mut self, id: u32, why: Bypassed) -> Step {
+        self.count(Event::Bypass);
+        if self.settings.policy.cache_status.is_some() {
+            self.streams.insert(id, Stream::Bypass(why));
+        }
+        Step::Pass
+    }
+
+    pub(super) fn wait(&mut self, id: u32, ask: Box<Ask>, hash: u64, rounds: u8, now: Millis) {
+        let flight = self.route(&ask).map(|route| route.flight);
+        let (wait, lease) = flight.map_or((0, 0), |flight| (flight.wait, flight.lease));
+        let deadline = ask.arrived.saturating_add(wait);
+        let waiting = Waiting {
+            ask,
+            hash,
+            deadline,
+            rounds,
+        };
+        self.streams.insert(id, Stream::Waiting(waiting));
+        self.waiting += 1;
+        let group = self.groups.entry(hash).or_default();
+        if group.streams.is_empty() {
+            group.next_look = now.saturating_add(lease / 2);
+        }
+        group.streams.push(id);
+    }
+}

@@ -1,0 +1,169 @@
+//! The body of an answer comes, and ends; or its stream does.
+
+use super::trip::{Capture, Trip};
+use super::{Ask, Event, Machine, Stream};
+use crate::cache::{Millis, Share, is_complete, jittered};
+use crate::flight::bus::Posts;
+use crate::flight::entry::{Answer, Content, Entry};
+use crate::flight::shelf::Put;
+use crate::flight::table::End;
+use crate::policy::coalesce::OnLeaderGone;
+use crate::slots::SharedData;
+use std::rc::Rc;
+
+impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
+    /// Whether the pieces of this stream's response are wanted.
+    pub fn wants_body(&self, id: u32) -> bool {
+        matches!(self.streams.get(&id), Some(Stream::Trip(_, trip)) if trip.capture.is_some())
+    }
+
+    /// A piece of the response's body, which passes.
+    pub fn response_body(&mut self, id: u32, piece: &[u8], end: bool, now: Millis) {
+        let Some(Stream::Trip(ask, mut trip)) = self.take_trip(id) else {
+            return;
+        };
+        let most = self.route(&ask).map_or(0, |route| route.flight.max_body);
+        if let Some(capture) = &mut trip.capture {
+            let room = capture.metered.add(piece.len(), self.most_copying());
+            if !room || capture.body.len() + piece.len() > most {
+                trip.capture = None;
+                let until = self.unshared(&ask, now);
+                self.finish(&mut trip, until, now);
+            } else {
+                capture.body.extend_from_slice(piece);
+                self.renew(&ask, &mut trip, now);
+            }
+        }
+        if end {
+            self.complete(&ask, &mut trip, now);
+        } else if trip.capture.is_some() {
+            self.streams.insert(id, Stream::Trip(ask, trip));
+        }
+    }
+
+    /// The response ends with trailers, which are not kept.
+    pub fn response_trailers(&mut self, id: u32, now: Millis) {
+        if let Some(Stream::Trip(ask, mut trip)) = self.take_trip(id) {
+            self.complete(&ask, &mut trip, now);
+        }
+    }
+
+    fn take_trip(&mut self, id: u32) -> Option<Stream> {
+        let is_trip = matches!(self.streams.get(&id), Some(Stream::Trip(..)));
+        if is_trip {
+            self.streams.remove(&id)
+        } else {
+            None
+        }
+    }
+
+    /// The answer has come to its end.
+    pub(super) fn complete(&mut self, ask: &Ask, trip: &mut Trip, now: Millis) {
+        let Some(capture) = trip.capture.take() else {
+            // A flight that still waits for a body has lost it.
+            return self.finish(trip, End::Failed, now);
+        };
+        let Capture {
+            share,
+            fields,
+            body,
+            took,
+            metered: _,
+        } = capture;
+        if is_complete(&fields, body.len() as u64) {
+            self.store(ask, trip, share, Rc::new(body), took, now);
+        } else {
+            self.finish(trip, End::Failed, now);
+        }
+    }
+
+    /// Stores an answer, and then ends the flight: whoever is woken finds it.
+    pub(super) fn store(
+        &mut self,
+        ask: &Ask,
+        trip: &mut Trip,
+        share: Share,
+        body: Rc<Vec<u8>>,
+        took: Millis,
+        now: Millis,
+    ) {
+        let Share {
+            head,
+            mut terms,
+            vary,
+        } = share;
+        let (jitter, max_variants) = self
+            .route(ask)
+            .map_or((0, 1), |route| (route.jitter, route.max_variants));
+        terms.lifetime = jittered(terms.lifetime, jitter, (self.random)());
+        let entry = Entry {
+            key: Vec::new(),
+            id: (self.random)() | 1,
+            uri: ask.name.uri,
+            epoch: trip.epoch,
+            requested_at: trip.requested_at,
+            content: Content::Answer(Answer {
+                head,
+                terms,
+                body,
+                took,
+            }),
+        };
+        // One that went alone may be older than what is there, and must not take its place.
+        if trip.flight.is_none() {
+            let found = self.shelf.far(&ask.name, &ask.request, now);
+            if found
+                .entry
+                .is_some_and(|found| found.requested_at > trip.requested_at)
+            {
+                return;
+            }
+        }
+        let put = Put {
+            name: &ask.name,
+            request: &ask.request,
+            vary,
+            entry,
+            max_variants,
+            fresh: (self.random)(),
+        };
+        if self.shelf.put(put, now) {
+            self.count(Event::Stored);
+            let shared = trip.flight.is_some();
+            self.finish(trip, End::Stored, now);
+            if !shared && terms.age(now) < terms.lifetime && !terms.no_cache {
+                self.table.share_again(ask.name.hash, now);
+                if trip.hash != ask.name.hash {
+                    self.table.share_again(trip.hash, now);
+                }
+            }
+        } else {
+            let until = self.unshared(ask, now);
+            self.finish(trip, until, now);
+        }
+    }
+
+    /// The stream has ended. `cut`: by the upstream, in the middle of its answer; else the client may have left.
+    pub fn ended(&mut self, id: u32, cut: bool, now: Millis) {
+        match self.streams.remove(&id) {
+            Some(Stream::Waiting(waiting)) => self.no_longer_waits(id, waiting.hash),
+            Some(Stream::Trip(ask, mut trip)) => {
+                trip.capture = None;
+                if trip.flight.is_none() {
+                    return;
+                }
+                let on_gone = self.route(&ask).map(|route| route.flight.on_leader_gone);
+                if cut {
+                    self.finish(&mut trip, End::Failed, now);
+                } else if on_gone == Some(OnLeaderGone::Finish) && self.can_fetch(&ask) {
+                    self.count(Event::LeaderLost);
+                    trip.requested_at = now;
+                    self.fetch(&ask, trip);
+                } else {
+                    self.finish(&mut trip, End::Abandoned, now);
+                }
+            }
+            _ => {}
+        }
+    }
+}

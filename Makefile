@@ -10,7 +10,7 @@ WASM := wasm32-wasip1
 # Those that users load, and those of the tests.
 FILTERS := rate-limit resp-bridge
 # Compiled for size: they wait for others most of the time.
-SMALL_FILTERS := idempotency
+SMALL_FILTERS := coalesce idempotency
 TEST_FILTERS := noop probe
 # A filter of more bytes than this is not built: every gateway compiles it at start.
 MAX_SIZE := 614400

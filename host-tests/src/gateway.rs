@@ -24,6 +24,8 @@ pub enum Route {
     Pooled,
     /// As `Direct`, with the idempotency filter: `idempotency.yaml`.
     Idempotency,
+    /// Not at all, with the coalescing filter: `coalesce.yaml`.
+    Coalesce,
 }
 
 impl Route {
@@ -36,6 +38,7 @@ impl Route {
             Self::Stream => "rate-limit-redis-stream.yaml",
             Self::Pooled => "rate-limit-redis-pooled.yaml",
             Self::Idempotency => "idempotency.yaml",
+            Self::Coalesce => "coalesce.yaml",
         }
     }
 }
@@ -175,7 +178,7 @@ impl Builder {
         let mut config = Config::example_with(self.route.example(), &self.alternatives);
         config.listener_port("gateway", address.port());
         config.endpoints("origin", &[origin.address()]);
-        if self.route != Route::None {
+        if !matches!(self.route, Route::None | Route::Coalesce) {
             assert!(
                 !self.redis.is_empty(),
                 "the route {:?} needs a Redis",

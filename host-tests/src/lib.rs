@@ -15,6 +15,7 @@
 //! ```
 
 pub mod client;
+pub mod coalesce;
 pub mod config;
 pub mod envoy;
 pub mod fake_redis;

@@ -3,15 +3,17 @@
 
 use std::collections::BTreeSet;
 
+use host_tests::coalesce;
 use host_tests::config::Config;
 use host_tests::gateway::{Builder, Gateway, Route};
-use host_tests::idempotency;
+use host_tests::idempotency::{self, Service};
 use host_tests::imports::HostFunctions;
 use host_tests::limits::assert_sound;
 use host_tests::redis::{Redis, speaks_tls};
 use host_tests::redis_cluster::RedisCluster;
 use host_tests::{tools, wait};
 use serde_json::{Value, json};
+use sluice_core::policy::coalesce::Coalesce;
 use sluice_core::policy::idempotency::Idempotency;
 use sluice_core::policy::rate_limit::RateLimit;
 
@@ -33,6 +35,9 @@ const IDEMPOTENCY_ONLY: [&str; 5] = [
     "proxy_on_response_body",
     "proxy_on_response_trailers",
 ];
+
+/// What the coalescing filter needs beyond what rate limits do: it sees the bodies of answers.
+const COALESCE_ONLY: [&str; 2] = ["proxy_on_response_body", "proxy_on_response_trailers"];
 
 /// One request goes through, a flood is cut to the limit of 100 a minute, and Envoy has nothing to complain about.
 fn serves(builder: Builder) {
@@ -105,7 +110,7 @@ fn every_example_is_tested() {
         .collect();
     let tested: BTreeSet<String> = ROUTES
         .iter()
-        .chain([&Route::Idempotency])
+        .chain([&Route::Idempotency, &Route::Coalesce])
         .map(|route| route.example().to_owned())
         .collect();
     assert_eq!(shipped, tested);
@@ -119,6 +124,39 @@ fn every_example_serves() {
     }
     let redis = Redis::start();
     keeps_answers(Gateway::builder().route(Route::Idempotency).redis(&redis));
+}
+
+/// What one request brought answers the next ones.
+fn shares_answers(builder: Builder) {
+    let service = Service::start(|_, _, stream| coalesce::answer(stream, coalesce::FRESH, b"ok"));
+    let origin = service.address();
+    let gateway = builder
+        .route(Route::Coalesce)
+        .edit(move |config| config.endpoints("origin", &[origin]))
+        .workers(2)
+        .start();
+    for _ in 0..10 {
+        assert_eq!(gateway.get("/a", &[]).text(), "ok");
+    }
+    assert_eq!(service.count(), 1);
+    coalesce::until_event(&gateway, "hit", 9);
+    coalesce::assert_sound(&gateway);
+    nothing_to_complain_about(&gateway);
+}
+
+#[test]
+fn the_coalescing_example_serves_with_its_alternative_too() {
+    shares_answers(Gateway::builder());
+    let policy = json!({
+        "purge": {"path": "/.purge", "token": {"env": "PURGE_TOKEN"}},
+        "routes": [{"name": "all"}],
+    });
+    shares_answers(
+        Gateway::builder()
+            .alternative("purge")
+            .env("PURGE_TOKEN", "secret")
+            .policy(policy),
+    );
 }
 
 #[test]
@@ -192,6 +230,10 @@ fn an_example_allows_a_filter_what_the_list_allows() {
     let mut idempotency = allowed(config.filter());
     idempotency.retain(|name| !IDEMPOTENCY_ONLY.contains(&name.as_str()));
     assert!(idempotency.is_subset(&known.allowed), "{idempotency:?}");
+    let mut config = Config::example(Route::Coalesce.example());
+    let mut coalesce = allowed(config.filter());
+    coalesce.retain(|name| !COALESCE_ONLY.contains(&name.as_str()));
+    assert!(coalesce.is_subset(&known.allowed), "{coalesce:?}");
     for route in [Route::Stream, Route::Pooled] {
         let mut config = Config::example(route.example());
         let mut bridge = allowed(bridge(&mut config));
@@ -249,6 +291,10 @@ fn the_policy_of_every_example_is_valid() {
     let policy = Idempotency::load(policy.as_str().expect("a policy").as_bytes());
     let policy = policy.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(policy.redis.cluster_name, "sluice-redis");
+    let mut config = Config::example(Route::Coalesce.example());
+    let policy = config.filter()["configuration"]["value"].clone();
+    let policy = Coalesce::load(policy.as_str().expect("a policy").as_bytes());
+    assert!(policy.is_ok(), "{policy:?}");
     for route in ROUTES {
         let mut config = Config::example(route.example());
         let policy = config.filter()["configuration"]["value"]

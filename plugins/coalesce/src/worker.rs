@@ -1,0 +1,216 @@
+//! One worker's requests: the machine that decides, and the host services it needs.
+
+use crate::metrics::Metrics;
+use proxy_wasm::types::Action;
+use sluice_core::flight::machine::{Changes, HeadStep, Machine, Release, Reply, Settings, Step};
+use sluice_core::gcra::{PS_PER_S, Ps};
+use sluice_core::headers::Headers;
+use sluice_core::policy::coalesce::Coalesce;
+use sluice_host::mailbox::{GatewayPosts, Mailbox};
+use sluice_host::message::CurrentRequest;
+use sluice_host::shared::{self, GatewayShared};
+use sluice_host::stream::Others;
+use sluice_host::{callout, clock, configuration, message, random};
+use std::collections::{HashMap, HashSet};
+
+/// Deadlines and leases are kept to so much.
+const TICK: Ps = PS_PER_S / 20;
+
+/// What the gateway's log says of an answer of this filter.
+const DETAILS: &str = "sluice_coalesce";
+
+/// What a new request comes to.
+pub enum Begun {
+    /// It is none of this filter's business.
+    Free,
+    /// It has been answered; `untyped`: with an answer that has no content type.
+    Answered { untyped: bool },
+    /// The worker wants to hear of it.
+    Known(Action),
+}
+
+pub struct Worker {
+    root: u32,
+    machine: Machine<GatewayShared, GatewayPosts>,
+    mailbox: Mailbox,
+    metrics: Metrics,
+    /// Calls that are under way: the machine's tags by the gateway's tokens.
+    calls: HashMap<u32, u64>,
+    /// Streams that have been answered here, whose answers pass them as responses. Those have no content type.
+    untyped: HashSet<u32>,
+}
+
+impl Worker {
+    /// Loads the policy for root context `root`.
+    pub fn load(root: u32, configuration: &[u8]) -> Result<Self, String> {
+        let policy = Coalesce::load(configuration).map_err(|problem| problem.to_string())?;
+        let purge_token = policy.purge_token(configuration::environment)?;
+        let mailbox = Mailbox::register()?;
+        log::info!(
+            "coalesce: {} routes loaded; the store takes {} KiB, and {} KiB in each worker, at most",
+            policy.routes.len(),
+            policy.store.shared / 1024,
+            policy.store.worker / 1024,
+        );
+        let settings = Settings::new(policy, purge_token, shared::process_secret(), configuration);
+        clock::tick_every(TICK);
+        Ok(Self {
+            root,
+            machine: Machine::new(
+                settings,
+                GatewayShared,
+                GatewayPosts,
+                mailbox.token(),
+                Box::new(random::number),
+                clock::millis(),
+            ),
+            mailbox,
+            metrics: Metrics::define(),
+            calls: HashMap::new(),
+            untyped: HashSet::new(),
+        })
+    }
+
+    /// A request has come.
+    pub fn begin(&mut self, id: u32, end: bool, now: u64) -> Begun {
+        let request = CurrentRequest::default();
+        match self.machine.request(id, &request, end, now) {
+            Step::Pass if self.machine.knows(id) => Begun::Known(Action::Continue),
+            Step::Pass => Begun::Free,
+            Step::Send(changes) => {
+                change_request(&changes);
+                Begun::Known(Action::Continue)
+            }
+            Step::Hold => Begun::Known(Action::Pause),
+            Step::Answer(reply) => Begun::Answered {
+                untyped: answer(&reply),
+            },
+        }
+    }
+
+    /// The head of a response: what to do with it, and whether its body is wanted.
+    pub fn response_head(&mut self, id: u32, end: bool, now: u64) -> (Action, bool) {
+        if self.untyped.remove(&id) {
+            message::remove_response_header("content-type");
+        }
+        if !self.machine.knows(id) {
+            return (Action::Continue, false);
+        }
+        let headers = message::response_headers();
+        match self.machine.response_head(id, &headers, end, now) {
+            HeadStep::Pass(status) => {
+                if let Some(status) = status {
+                    message::add_response_header("cache-status", status.as_bytes());
+                }
+                (Action::Continue, self.machine.wants_body(id))
+            }
+            HeadStep::Replace(reply) => {
+                if answer(&reply) {
+                    self.untyped.insert(id);
+                }
+                (Action::Pause, false)
+            }
+        }
+    }
+
+    /// A piece of a response's body; whether more are wanted.
+    pub fn response_body(&mut self, id: u32, piece: &[u8], end: bool, now: u64) -> bool {
+        self.machine.response_body(id, piece, end, now);
+        self.machine.wants_body(id)
+    }
+
+    pub fn response_trailers(&mut self, id: u32, now: u64) {
+        self.machine.response_trailers(id, now);
+    }
+
+    /// The stream has ended.
+    pub fn ended(&mut self, id: u32, cut: bool, now: u64) {
+        self.untyped.remove(&id);
+        self.machine.ended(id, cut, now);
+    }
+
+    /// A message has come.
+    pub fn message(&mut self, queue: u32, now: u64) {
+        if let Some(message) = self.mailbox.take(queue) {
+            self.machine.message(&message, now);
+            self.release(now);
+        }
+    }
+
+    /// A call has come to its end.
+    pub fn fetched(&mut self, token: u32, reply: Option<(Headers, Vec<u8>)>, now: u64) {
+        if let Some(tag) = self.calls.remove(&token) {
+            self.machine.fetched(tag, reply, now);
+            self.release(now);
+        }
+    }
+
+    pub fn tick(&mut self, now: u64) {
+        self.machine.tick(now);
+        self.release(now);
+        self.publish();
+    }
+
+    /// Lets those go on that waited, and makes the calls that are due.
+    fn release(&mut self, now: u64) {
+        let released = self.machine.take_released();
+        if !released.is_empty() {
+            let others = Others::of(self.root);
+            for (id, release) in released {
+                match release {
+                    Release::Send(changes) => {
+                        let gone = others.act(id, || change_request(&changes)).is_none()
+                            || !others.resume_request(id);
+                        if gone {
+                            self.machine.ended(id, false, now);
+                        }
+                    }
+                    Release::Answer(reply) => {
+                        if others.act(id, || answer(&reply)) == Some(true) {
+                            self.untyped.insert(id);
+                        }
+                    }
+                }
+            }
+        }
+        for call in self.machine.take_calls() {
+            match callout::fetch(&call.cluster, &call.fields, call.timeout) {
+                Some(token) => {
+                    self.calls.insert(token, call.tag);
+                }
+                None => self.machine.fetched(call.tag, None, now),
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let machine = &mut self.machine;
+        let counts = machine.take_counts();
+        self.metrics
+            .publish(counts, machine.waiting(), machine.near_bytes());
+    }
+
+    /// The plugin is going.
+    pub fn close(&mut self) {
+        self.machine.leave();
+        let counts = self.machine.take_counts();
+        self.metrics.publish(counts, 0, 0);
+    }
+}
+
+/// Answers the stream whose context is in effect. Whether the answer has no content type.
+fn answer(reply: &Reply) -> bool {
+    message::answer_bytes(reply.status, DETAILS, &reply.fields, &reply.body);
+    !reply.body.is_empty() && !reply.fields.iter().any(|(name, _)| name == b"content-type")
+}
+
+fn change_request(changes: &Changes) {
+    for (name, value) in changes {
+        match value {
+            Some(value) => {
+                message::set_request_header(name.as_bytes(), value);
+            }
+            None => message::remove_request_header(name),
+        }
+    }
+}

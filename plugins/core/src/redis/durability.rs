@@ -2,6 +2,9 @@
 //!
 //! Neither works inside a script, and both speak of the writes of their own connection only. Since Redis 7.2 a connection
 //! that wrote nothing has nothing to wait for: a script that finds its work done already must write all the same.
+//!
+//! Redis drops a client that closes its side while it waits, so the connection has to stay open
+//! ([`Framing::Stream`](super::pipe::Framing::Stream)).
 
 use super::resp::{self, Reply};
 use super::trouble::Trouble;

@@ -3,13 +3,13 @@
 use serde::Deserialize;
 
 use super::json::RedisJson;
-use crate::policy::redis::Redis;
+use crate::policy::redis::{Redis, Transport};
 use crate::policy::value::{Int, Span};
 use crate::redis::durability::Durability;
 use crate::units::format_duration;
 
 /// Who else must have a record before it counts. One that fewer have when it is taken is given back, and nothing is
-/// sent; an answer that fewer have counts as not stored.
+/// sent; an answer that fewer have counts as not stored. Only with `transport` `stream`.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Durability"))]
@@ -43,6 +43,11 @@ impl DurabilityJson {
     fn compile(self, redis: &Redis) -> Result<Durability, (&'static str, String)> {
         if self.replicas.is_none() && !self.aof {
             let problem = "found nobody to wait for, expected `replicas` or `aof`";
+            return Err(("durability", problem.to_owned()));
+        }
+        if redis.transport != Transport::Stream {
+            let problem = "found with `transport` `callout`, expected `stream`: a callout's connection is closed on the \
+                           gateway's side at once, and Redis forgets a client that is gone while it waits";
             return Err(("durability", problem.to_owned()));
         }
         let most = redis.timeout / 2;

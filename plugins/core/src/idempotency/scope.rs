@@ -22,6 +22,24 @@ impl Scope {
         Self(hash.finalize().into())
     }
 
+    /// From the 64 digits that [`Scope::hex`] gives.
+    #[must_use]
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if digits.len() != 64
+            || !digits
+                .bytes()
+                .all(|digit| b"0123456789abcdef".contains(&digit))
+        {
+            return None;
+        }
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            let pair = digits.get(2 * index..2 * index + 2)?;
+            *byte = u8::from_str_radix(pair, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
     /// In which of `partitions` parts of the store it lives.
     #[must_use]
     pub fn partition(&self, partitions: u16) -> u8 {
@@ -104,6 +122,10 @@ mod tests {
         }
         assert_eq!(scopes[0], Scope::new(b"alice", "payments", b"k"));
         assert_eq!(scopes[0].hex().len(), 64);
+        assert_eq!(Scope::from_hex(&scopes[0].hex()), Some(scopes[0]));
+        for wrong in ["", "00", &"A".repeat(64), &"é".repeat(32), &"+f".repeat(32)] {
+            assert_eq!(Scope::from_hex(wrong), None);
+        }
     }
 
     #[test]

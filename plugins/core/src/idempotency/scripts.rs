@@ -57,8 +57,16 @@ impl Keys {
         self.named(scope, "outbox")
     }
 
+    /// The streams of events of all partitions.
+    pub fn outboxes(&self) -> impl Iterator<Item = Vec<u8>> {
+        (0..self.partitions).map(|partition| self.at(partition, "outbox"))
+    }
+
     fn named(&self, scope: &Scope, name: &str) -> Vec<u8> {
-        let partition = scope.partition(self.partitions);
+        self.at(scope.partition(self.partitions).into(), name)
+    }
+
+    fn at(&self, partition: u16, name: &str) -> Vec<u8> {
         format!("{}:idem:{{{partition:02x}}}:{name}", self.prefix).into_bytes()
     }
 
@@ -143,6 +151,30 @@ impl Keys {
             }
         }
         command
+    }
+
+    /// A call of one of the scripts as bytes for Redis, with the script's text.
+    #[must_use]
+    pub fn whole(command: &Command) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Some(script) = all().get(command.script) {
+            command.encode(&mut out, script, true);
+        }
+        out
+    }
+
+    /// The pattern of SCAN that finds every record, and fence counters and outboxes as well.
+    #[must_use]
+    pub fn pattern(&self) -> String {
+        format!("{}:idem:{{*}}:*", self.prefix)
+    }
+
+    /// The record that has this name, if it is one's.
+    #[must_use]
+    pub fn scope(&self, name: &[u8]) -> Option<Scope> {
+        let name = std::str::from_utf8(name).ok()?;
+        let scope = Scope::from_hex(name.rsplit(':').next()?)?;
+        (self.record(&scope) == name.as_bytes()).then_some(scope)
     }
 
     /// An operator's word on the execution with this fence. `force`: although its lease still runs.

@@ -12,6 +12,8 @@ pub(in crate::policy) mod statuses;
 
 pub use at_rest::AtRest;
 
+use crate::idempotency::scope::Scope;
+use crate::idempotency::scripts::Keys;
 use crate::idempotency::settings;
 use crate::policy::PolicyError;
 use crate::policy::redis::Redis;
@@ -65,6 +67,36 @@ impl Idempotency {
     pub fn route(&self, request: &impl Request) -> Option<(usize, &Route)> {
         let mut routes = self.routes.iter().enumerate();
         routes.find(|(_, route)| route.matcher.matches(request))
+    }
+
+    /// The identity of a record by what it belongs to: a route's name, a value for each part of its scope as
+    /// [`Key`] writes them (text; of a `client_ip` an address), and the client's key.
+    ///
+    /// # Errors
+    /// When there is no such route, or the values are not those of its scope.
+    pub fn scope(&self, route: &str, values: &[String], key: &str) -> Result<Scope, String> {
+        let mut routes = self.routes.iter();
+        let Some(found) = routes.find(|candidate| candidate.settings.name == route) else {
+            return Err(format!(
+                "found route {route:?}, expected one of the policy's"
+            ));
+        };
+        let subject = found.scope.subject_of(values, &self.client_ip).map_err(
+            |(part, problem)| match part {
+                Some(part) => format!("scope[{part}]: {problem}"),
+                None => format!("scope: {problem}"),
+            },
+        )?;
+        Ok(Scope::new(&subject, route, key.as_bytes()))
+    }
+
+    /// Where the records live.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        Keys {
+            prefix: self.redis.key_prefix.clone(),
+            partitions: self.partitions,
+        }
     }
 
     /// How one worker is run. `environment` gives the VM's variables, which hold the keys and may hold the credentials.

@@ -1,0 +1,77 @@
+//! `sluice idem`: the records of idempotency keys.
+
+mod record;
+mod resolve;
+mod servers;
+mod show;
+
+use std::path::Path;
+
+use sluice_core::idempotency::scope::Scope;
+use sluice_core::policy::idempotency::Idempotency;
+
+use self::servers::Servers;
+use crate::Refusal;
+use crate::arguments::{Idem, Store, Which};
+use crate::check;
+
+pub fn run(command: Idem) -> Result<(), Refusal> {
+    match command {
+        Idem::List {
+            store,
+            state,
+            route,
+            json,
+        } => {
+            let (policy, mut servers) = open(&store)?;
+            show::list(&policy, &mut servers, &state, route.as_deref(), json)
+        }
+        Idem::Show { store, which, body } => {
+            let (policy, mut servers) = open(&store)?;
+            let scope = scope(&policy, &which)?;
+            show::one(&policy, &mut servers, &scope, body.as_deref())
+        }
+        Idem::Resolve {
+            store,
+            which,
+            word,
+            in_flight,
+            yes,
+        } => {
+            let (policy, mut servers) = open(&store)?;
+            let scope = scope(&policy, &which)?;
+            resolve::run(&policy, &mut servers, &scope, &word, in_flight, yes)
+        }
+    }
+}
+
+fn open(store: &Store) -> Result<(Idempotency, Servers), Refusal> {
+    let policy = load(&store.policy)?;
+    let servers = Servers::connect(&store.redis, &policy)?;
+    Ok((policy, servers))
+}
+
+fn load(file: &Path) -> Result<Idempotency, Refusal> {
+    Idempotency::load(&check::read(file)?)
+        .map_err(|problem| Refusal::No(format!("{}: {problem}", file.display())))
+}
+
+fn scope(policy: &Idempotency, which: &Which) -> Result<Scope, Refusal> {
+    match (&which.record, &which.route, &which.key) {
+        (Some(record), ..) => Scope::from_hex(record).ok_or_else(|| {
+            Refusal::No(format!(
+                "found record {record:?}, expected 64 digits, as `sluice idem list` shows them"
+            ))
+        }),
+        (None, Some(route), Some(key)) => {
+            policy.scope(route, &which.scope, key).map_err(Refusal::No)
+        }
+        _ => Err(Refusal::No(
+            "found no record, expected one, or --route, --scope and --key".to_owned(),
+        )),
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

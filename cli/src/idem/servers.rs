@@ -1,0 +1,91 @@
+//! The Redis that holds the records, or each primary of a Redis Cluster.
+
+use redis::{
+    Client, Connection, ConnectionLike, ErrorKind, IntoConnectionInfo, ServerErrorKind, Value,
+};
+use sluice_core::policy::idempotency::Idempotency;
+use sluice_core::redis::resp::Reply;
+use std::time::Duration;
+
+use super::environment;
+use crate::Refusal;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct Servers(Vec<Connection>);
+
+impl Servers {
+    pub fn connect(urls: &[String], policy: &Idempotency) -> Result<Self, Refusal> {
+        let connect = |url: &String| connect(url, policy).map_err(refusal);
+        Ok(Self(urls.iter().map(connect).collect::<Result<_, _>>()?))
+    }
+
+    pub fn all(&mut self) -> impl Iterator<Item = &mut Connection> {
+        self.0.iter_mut()
+    }
+
+    /// The one that has a key. One of a cluster that does not have it says so, or points to another.
+    pub fn with(&mut self, key: &[u8]) -> Result<Option<&mut Connection>, Refusal> {
+        for server in &mut self.0 {
+            match redis::cmd("EXISTS").arg(key).query::<bool>(server) {
+                Ok(true) => return Ok(Some(server)),
+                Ok(false) => {}
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => {}
+                Err(error) => return Err(refusal(error)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The password of the policy, where the URL has none.
+fn connect(url: &str, policy: &Idempotency) -> redis::RedisResult<Connection> {
+    let info = url.into_connection_info()?;
+    let mut settings = info.redis_settings().clone();
+    if settings.password().is_none()
+        && let Ok(login) = policy.redis.login(environment)
+        && let Some(password) = login.password
+    {
+        settings = settings.set_password(password);
+        if let Some(user) = login.username {
+            settings = settings.set_username(user);
+        }
+    }
+    if settings.db() == 0 {
+        settings = settings.set_db(policy.redis.database.into());
+    }
+    let client = Client::open(info.set_redis_settings(settings))?;
+    let connection = client.get_connection_with_timeout(PATIENCE)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.set_write_timeout(Some(PATIENCE))?;
+    Ok(connection)
+}
+
+pub fn refusal(error: redis::RedisError) -> Refusal {
+    Refusal::Redis(error.to_string())
+}
+
+/// Sends a command that is encoded already, and has its reply read.
+pub fn ask<T>(
+    server: &mut Connection,
+    command: &[u8],
+    read: impl FnOnce(&Reply<'_>) -> Option<T>,
+) -> Result<T, Refusal> {
+    let value = server.req_packed_command(command).map_err(refusal)?;
+    reply(&value)
+        .as_ref()
+        .and_then(read)
+        .ok_or_else(|| Refusal::Redis(format!("found {value:?}, expected a script's reply")))
+}
+
+/// As the decisions read it; none for what no script of theirs returns.
+fn reply(value: &Value) -> Option<Reply<'_>> {
+    Some(match value {
+        Value::Nil => Reply::Nil,
+        Value::Int(number) => Reply::Integer(*number),
+        Value::BulkString(bytes) => Reply::Bulk(bytes),
+        Value::SimpleString(text) => Reply::Simple(text.as_bytes()),
+        Value::Array(items) => Reply::Array(items.iter().map(reply).collect::<Option<_>>()?),
+        _ => return None,
+    })
+}

@@ -1,0 +1,39 @@
+//! `sluice`: checks policies, and looks after the records of idempotency keys.
+//!
+//! Exit codes: 0, it is done; 1, it is not, and why is said; 2, it was not asked for properly; 3, Redis cannot be asked.
+
+mod arguments;
+mod check;
+mod idem;
+
+use std::process::ExitCode;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+
+/// Why something was not done, for whoever asked for it.
+#[derive(Debug)]
+enum Refusal {
+    /// It cannot or should not be done.
+    No(String),
+    /// Redis cannot be asked.
+    Redis(String),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Check { filter, file } => check::run(filter, &file),
+        Command::Idem { command } => idem::run(*command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Refusal::No(why)) => {
+            eprintln!("{why}");
+            ExitCode::from(1)
+        }
+        Err(Refusal::Redis(why)) => {
+            eprintln!("redis: {why}");
+            ExitCode::from(3)
+        }
+    }
+}

@@ -68,7 +68,7 @@ const BUGS: &[Bug] = &[
         edits: &[edit(
             SLOTS,
             "position(|(_, old)| !alive(old)));",
-            "position(|(_, old)| !alive(old) || ({on} && bucket.len() / RECORD >= ways)));",
+            "position(|(_, old)| !alive(old) || ({on} && bucket.len() / size >= ways)));",
         )],
         breaks: &[Window],
     },

@@ -11,6 +11,7 @@ pub mod key_syntax;
 pub mod origin;
 pub mod problem;
 pub mod redis_store;
+pub mod redlock;
 pub mod registry;
 pub mod scope;
 pub mod scripts;

@@ -399,4 +399,6 @@ impl<S: Store> Registry<S> {
 }
 
 #[cfg(test)]
+pub(super) use tests::policy as testing;
+#[cfg(test)]
 mod tests;

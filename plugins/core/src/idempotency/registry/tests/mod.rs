@@ -7,6 +7,6 @@ mod durable;
 mod matrix;
 mod matrix_on;
 mod orders;
-mod policy;
+pub mod policy;
 mod random;
 mod world;

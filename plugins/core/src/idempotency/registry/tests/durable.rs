@@ -142,3 +142,26 @@ fn without_the_file_that_it_needs_nothing_is_sent() {
     );
     assert_eq!(troubles(&mut world, 0, Trouble::Error), 1);
 }
+
+/// Since Redis 7.2 a connection that wrote nothing has nothing to wait for.
+#[test]
+fn a_commit_that_finds_its_work_done_writes_all_the_same() {
+    let mut world = world(false, OnCommitError::Strict);
+    world.redis = Server::new(RedisSettings {
+        replicas: 1,
+        replica_backlog: 10,
+        ..RedisSettings::default()
+    });
+    let stream = world.first(0, "k");
+    world.execute(0, stream);
+    let commit = include_bytes!("../../lua/commit.lua");
+    world.redis_do(&[b"SCRIPT", b"LOAD", commit]);
+    world.respond(0, stream, 201, b"made", VIA_UPSTREAM);
+    world.send(0);
+    world.deliver(0, 0, Fate::ReplyLost);
+    // The replica has all of that, and nothing of what follows.
+    world.redis.set_replicas_follow(false);
+    world.advance(PS_PER_S / 4);
+    world.pump(0, Fate::Done);
+    assert_eq!(world.redis.failover(10), 1);
+}

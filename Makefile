@@ -8,7 +8,7 @@ SHELL := bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 WASM := wasm32-wasip1
 # Those that users load, and those of the tests.
-FILTERS := rate-limit resp-bridge
+FILTERS := rate-limit resp-bridge shard-route
 # Compiled for size: they wait for others most of the time.
 SMALL_FILTERS := coalesce idempotency
 TEST_FILTERS := noop probe

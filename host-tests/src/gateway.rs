@@ -26,6 +26,8 @@ pub enum Route {
     Idempotency,
     /// Not at all, with the coalescing filter: `coalesce.yaml`.
     Coalesce,
+    /// Without Redis, with the shard-route filter and its shards: `shard-route.yaml`.
+    ShardRoute,
 }
 
 impl Route {
@@ -39,6 +41,7 @@ impl Route {
             Self::Pooled => "rate-limit-redis-pooled.yaml",
             Self::Idempotency => "idempotency.yaml",
             Self::Coalesce => "coalesce.yaml",
+            Self::ShardRoute => "shard-route.yaml",
         }
     }
 }
@@ -178,7 +181,10 @@ impl Builder {
         let mut config = Config::example_with(self.route.example(), &self.alternatives);
         config.listener_port("gateway", address.port());
         config.endpoints("origin", &[origin.address()]);
-        if !matches!(self.route, Route::None | Route::Coalesce) {
+        if !matches!(
+            self.route,
+            Route::None | Route::Coalesce | Route::ShardRoute
+        ) {
             assert!(
                 !self.redis.is_empty(),
                 "the route {:?} needs a Redis",

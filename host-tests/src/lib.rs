@@ -30,6 +30,8 @@ pub mod ports;
 pub mod process;
 pub mod redis;
 pub mod redis_cluster;
+pub mod reload;
+pub mod shard;
 pub mod tls;
 pub mod tools;
 pub mod wait;

@@ -34,9 +34,12 @@ pub fn policy_with_redis(redis: Value, limits: Value) -> Value {
 pub fn transport(route: Route) -> Value {
     match route {
         Route::Stream => json!({"transport": "stream"}),
-        Route::None | Route::Direct | Route::Pooled | Route::Idempotency | Route::Coalesce => {
-            json!({})
-        }
+        Route::None
+        | Route::Direct
+        | Route::Pooled
+        | Route::Idempotency
+        | Route::Coalesce
+        | Route::ShardRoute => json!({}),
     }
 }
 

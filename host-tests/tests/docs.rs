@@ -14,6 +14,8 @@ use sluice_core::idempotency::settings::KeyMode;
 use sluice_core::policy::coalesce::Coalesce;
 use sluice_core::policy::idempotency::Idempotency;
 use sluice_core::policy::rate_limit::RateLimit;
+use sluice_core::policy::shard_route::ShardRoute;
+use sluice_core::shard;
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -65,6 +67,7 @@ fn every_policy_in_the_documents_loads() {
                 count += 1;
                 let loaded = match path.file_stem().and_then(|name| name.to_str()) {
                     Some("coalesce") => Coalesce::load(policy.as_bytes()).map(drop),
+                    Some("shard-route") => ShardRoute::load(policy.as_bytes()).map(drop),
                     Some("idempotency") => Idempotency::load(policy.as_bytes()).map(drop),
                     _ => RateLimit::load(policy.as_bytes()).map(drop),
                 };
@@ -94,18 +97,19 @@ fn every_field_of_a_policy_is_described() {
     let rate_limit = schema("rate-limit");
     // What they share is described once, where the other pages link to.
     let shared = &rate_limit["$defs"];
-    let others = ["idempotency", "coalesce"].map(|filter| {
+    let others = ["idempotency", "coalesce", "shard-route"].map(|filter| {
         let mut schema = schema(filter);
         let own = schema["$defs"].as_object_mut().unwrap();
         own.retain(|name, definition| shared[name] != *definition);
         assert!(!own.contains_key("Match"), "a match is the same everywhere");
         schema
     });
-    let [idempotency, coalesce] = others;
+    let [idempotency, coalesce, shard_route] = others;
     for (filter, schema, least) in [
         ("coalesce", coalesce, 45),
         ("idempotency", idempotency, 50),
         ("rate-limit", rate_limit, 60),
+        ("shard-route", shard_route, 60),
     ] {
         let mut words = BTreeSet::new();
         collect_words(&schema, &mut words);
@@ -250,6 +254,33 @@ fn every_problem_and_event_of_idempotency_is_described() {
         assert!(
             page.contains(&full),
             "docs/idempotency.md leaves out {full}"
+        );
+    }
+}
+
+/// Everything that a client can be told, and everything that is counted.
+#[test]
+fn every_problem_and_metric_of_shard_routing_is_described() {
+    let page = repository_file("docs/shard-route.md");
+    for problem in shard::Problem::ALL {
+        let row = format!("| `{}` | {} |", problem.name(), problem.status());
+        assert!(page.contains(&row), "docs/shard-route.md leaves out {row}");
+    }
+    for name in [
+        "route.NAME.event.missing",
+        "route.NAME.event.invalid",
+        "route.NAME.event.refused_PROBLEM",
+        "table.NAME.shard.NAME.requests.ROLE",
+        "table.NAME.shard.NAME.frozen",
+        "table.NAME.shard.NAME.over_cap",
+        "table.NAME.shard.NAME.in_flight",
+        "table.NAME.shard.NAME.slots",
+        "unremembered_writes",
+    ] {
+        let full = format!("`sluice_shard_route.{name}`");
+        assert!(
+            page.contains(&full),
+            "docs/shard-route.md leaves out {full}"
         );
     }
 }

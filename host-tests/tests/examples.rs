@@ -11,11 +11,14 @@ use host_tests::imports::HostFunctions;
 use host_tests::limits::assert_sound;
 use host_tests::redis::{Redis, speaks_tls};
 use host_tests::redis_cluster::RedisCluster;
+use host_tests::shard::Shards;
 use host_tests::{tools, wait};
 use serde_json::{Value, json};
 use sluice_core::policy::coalesce::Coalesce;
 use sluice_core::policy::idempotency::Idempotency;
 use sluice_core::policy::rate_limit::RateLimit;
+use sluice_core::policy::shard_route::ShardRoute;
+use sluice_core::shard::explain::explain;
 
 /// Those of rate limits.
 const ROUTES: [Route; 4] = [Route::None, Route::Direct, Route::Stream, Route::Pooled];
@@ -38,6 +41,14 @@ const IDEMPOTENCY_ONLY: [&str; 5] = [
 
 /// What the coalescing filter needs beyond what rate limits do: it sees the bodies of answers.
 const COALESCE_ONLY: [&str; 2] = ["proxy_on_response_body", "proxy_on_response_trailers"];
+
+/// What shard routing needs beyond that: it tells the gateway's log of the shard, and to choose the route anew.
+const SHARD_ROUTE_ONLY: [&str; 4] = [
+    "proxy_call_foreign_function",
+    "proxy_set_property",
+    "proxy_on_request_body",
+    "proxy_on_request_trailers",
+];
 
 /// One request goes through, a flood is cut to the limit of 100 a minute, and Envoy has nothing to complain about.
 fn serves(builder: Builder) {
@@ -110,10 +121,81 @@ fn every_example_is_tested() {
         .collect();
     let tested: BTreeSet<String> = ROUTES
         .iter()
-        .chain([&Route::Idempotency, &Route::Coalesce])
+        .chain([&Route::Idempotency, &Route::Coalesce, &Route::ShardRoute])
         .map(|route| route.example().to_owned())
         .collect();
     assert_eq!(shipped, tested);
+}
+
+/// A key's reads go to the replica and its writes to the primary of its shard, and a forged header goes nowhere.
+fn routes_by_shard(alternatives: &[&'static str]) {
+    let shards = Shards::start(4).with_replicas();
+    let policy = shipped_policy(Route::ShardRoute);
+    let mut builder = shards.gateway(&policy).workers(2);
+    for name in alternatives {
+        builder = builder.alternative(name);
+    }
+    let instances: Vec<_> = shards
+        .primaries
+        .iter()
+        .map(|origin| origin.address())
+        .collect();
+    let ring = alternatives.contains(&"ring");
+    let gateway = builder
+        .edit(move |config| {
+            if ring {
+                config.endpoints("instances", &instances);
+            }
+        })
+        .start();
+    let loaded = ShardRoute::load(policy.to_string().as_bytes()).unwrap();
+    let roles = !ring;
+    for user in 0..20 {
+        let path = format!("/users/{user}");
+        let shard = explain(&loaded, "users", user.to_string().as_bytes()).unwrap();
+        let read = gateway.get(&path, &[("x-shard", "s0")]);
+        assert_eq!(read.status, 200);
+        let (place, replica) = shards.reached(&path).unwrap();
+        if !ring {
+            assert_eq!(format!("s{place}"), shard.shard);
+        }
+        assert_eq!(replica, roles);
+        // The same again.
+        assert_eq!(gateway.get(&path, &[]).status, 200);
+        let origins = if replica {
+            &shards.replicas
+        } else {
+            &shards.primaries
+        };
+        assert_eq!(origins[place].hits(&path), 2);
+        let path = format!("{path}/name");
+        assert_eq!(
+            gateway
+                .client()
+                .send::<&str>("PUT", &path, &[], b"x")
+                .unwrap()
+                .status,
+            200
+        );
+        assert_eq!(shards.reached(&path), Some((place, false)));
+    }
+    assert_eq!(gateway.get("/", &[("x-shard", "s0")]).status, 200);
+    assert_eq!(gateway.origin().hits("/"), 1);
+    assert_sound(&gateway);
+    nothing_to_complain_about(&gateway);
+}
+
+fn shipped_policy(route: Route) -> Value {
+    let mut config = Config::example(route.example());
+    let policy = config.filter()["configuration"]["value"].as_str();
+    serde_json::from_str(policy.expect("a policy")).unwrap()
+}
+
+#[test]
+fn the_shard_example_and_its_alternatives_serve() {
+    for alternatives in [&[][..], &["headers"], &["ring"], &["body", "cookie"]] {
+        routes_by_shard(alternatives);
+    }
 }
 
 #[test]
@@ -234,6 +316,10 @@ fn an_example_allows_a_filter_what_the_list_allows() {
     let mut coalesce = allowed(config.filter());
     coalesce.retain(|name| !COALESCE_ONLY.contains(&name.as_str()));
     assert!(coalesce.is_subset(&known.allowed), "{coalesce:?}");
+    let mut config = Config::example_with(Route::ShardRoute.example(), &["body"]);
+    let mut shard_route = allowed(config.filter());
+    shard_route.retain(|name| !SHARD_ROUTE_ONLY.contains(&name.as_str()));
+    assert!(shard_route.is_subset(&known.allowed), "{shard_route:?}");
     for route in [Route::Stream, Route::Pooled] {
         let mut config = Config::example(route.example());
         let mut bridge = allowed(bridge(&mut config));

@@ -1,63 +1,13 @@
 //! A policy is changed while the gateway runs: the new one takes effect, what clients have used stays used, and one
 //! with a mistake changes nothing.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-
-use host_tests::config::Config;
 use host_tests::gateway::{Gateway, Route};
 use host_tests::limits::{assert_sound, policy_with_redis};
 use host_tests::redis::Redis;
+use host_tests::reload::Listener;
 use host_tests::wait;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-/// The gateway's listener in a file of its own, which Envoy watches.
-#[derive(Clone)]
-struct Listener {
-    file: PathBuf,
-    config: Arc<Mutex<Option<Config>>>,
-}
-
-impl Listener {
-    fn new(folder: &Path) -> Self {
-        Self {
-            file: folder.join("listeners.json"),
-            config: Arc::default(),
-        }
-    }
-
-    /// Moves the listener out of the configuration.
-    fn take_from(&self, config: &mut Config) {
-        *self.config.lock().unwrap() = Some(config.clone());
-        self.write();
-        let listeners = config.value_mut()["static_resources"]["listeners"]
-            .as_array_mut()
-            .unwrap();
-        listeners.retain(|listener| listener["name"] != "gateway");
-        config.value_mut()["node"] = json!({"id": "test", "cluster": "test"});
-        config.value_mut()["dynamic_resources"] =
-            json!({"lds_config": {"path_config_source": {"path": self.file.to_string_lossy()}}});
-    }
-
-    fn write(&self) {
-        let mut config = self.config.lock().unwrap();
-        let mut listener = config.as_mut().unwrap().listener("gateway").clone();
-        listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
-        let next = self.file.with_extension("next");
-        fs::write(&next, json!({"resources": [listener]}).to_string()).unwrap();
-        fs::rename(&next, &self.file).unwrap();
-    }
-
-    /// Another policy, at one instant.
-    fn change(&self, policy: &Value) {
-        let mut config = self.config.lock().unwrap();
-        config.as_mut().unwrap().policy(&policy.to_string());
-        drop(config);
-        self.write();
-    }
-}
 
 fn limit(name: &str, rate: &str, mode: &str) -> Value {
     json!({"name": name, "key": ["client_ip"], "rate": rate, "mode": mode, "cost": {"header": "x-cost", "max": 3}})

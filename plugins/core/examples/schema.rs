@@ -8,9 +8,12 @@ fn main() -> ExitCode {
         Some("rate-limit") => schema::rate_limit(),
         Some("coalesce") => schema::coalesce(),
         Some("idempotency") => schema::idempotency(),
+        Some("shard-route") => schema::shard_route(),
         other => {
             let found = other.unwrap_or("nothing");
-            eprintln!("found {found}, expected `coalesce`, `idempotency` or `rate-limit`");
+            eprintln!(
+                "found {found}, expected `coalesce`, `idempotency`, `rate-limit` or `shard-route`"
+            );
             return ExitCode::FAILURE;
         }
     };

@@ -12,5 +12,6 @@ pub mod rate_limit;
 pub mod redis;
 pub mod ring;
 pub mod selector;
+pub mod shard;
 pub mod slots;
 pub mod units;

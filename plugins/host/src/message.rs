@@ -16,6 +16,16 @@ pub struct CurrentRequest {
     headers: OnceCell<Headers>,
 }
 
+impl CurrentRequest {
+    /// The whole map, to be kept.
+    #[must_use]
+    pub fn into_headers(self) -> Headers {
+        self.headers
+            .into_inner()
+            .unwrap_or_else(|| raw::headers(MapType::HttpRequestHeaders))
+    }
+}
+
 impl Request for CurrentRequest {
     fn headers(&self) -> &Headers {
         self.headers
@@ -65,6 +75,17 @@ pub fn set_response_header(name: &[u8], value: &[u8]) -> bool {
 /// Takes all fields of a name out of the response.
 pub fn remove_response_header(name: &str) {
     raw::remove_header(MapType::HttpResponseHeaders, name);
+}
+
+/// Has the gateway choose its route anew, with the headers as they are now. Of no use on hosts that choose once; those do
+/// not know it. Call it when all headers are set, in a callback of the request.
+pub fn clear_route_cache() {
+    raw::foreign("clear_route_cache");
+}
+
+/// Sets a property of the stream for the gateway's log (in Envoy: filter state `wasm.NAME`).
+pub fn set_property(name: &str, value: &[u8]) {
+    raw::set_property(name, value);
 }
 
 /// A property of the gateway that is a whole number.

@@ -61,7 +61,7 @@ impl Registry {
         }
     }
 
-    /// Records a value in a histogram, at once.
+    /// Records a value in a histogram, or sets a gauge, at once.
     pub fn record(&mut self, metric: Metric, value: u64) {
         if let Some(entry) = self.entries.get(metric.0) {
             let _ = hostcalls::record_metric(entry.id, value);

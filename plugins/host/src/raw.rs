@@ -21,6 +21,20 @@ unsafe extern "C" {
         value_size: usize,
     ) -> Status;
     fn proxy_remove_header_map_value(map: MapType, name: *const u8, name_size: usize) -> Status;
+    fn proxy_set_property(
+        path: *const u8,
+        path_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> Status;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        arguments: *const u8,
+        arguments_size: usize,
+        results: *mut *mut u8,
+        results_size: *mut usize,
+    ) -> Status;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -82,5 +96,35 @@ pub(crate) fn answer(status: u16, details: &str, headers: &Headers, body: &[u8])
             NONE,
         )
     };
+    status == Status::Ok
+}
+
+/// Sets a property of one name. False when the host does not let it be set.
+pub(crate) fn set_property(name: &str, value: &[u8]) -> bool {
+    // SAFETY: the host reads both while the call lasts.
+    let status =
+        unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+    status == Status::Ok
+}
+
+/// Calls a function of the host's own that takes and gives nothing. False when it has none of that name.
+pub(crate) fn foreign(name: &str) -> bool {
+    let mut data = std::ptr::null_mut();
+    let mut size = 0_usize;
+    // SAFETY: the host reads the name while the call lasts, and writes both results, or neither.
+    let status = unsafe {
+        proxy_call_foreign_function(
+            name.as_ptr(),
+            name.len(),
+            std::ptr::null(),
+            0,
+            &raw mut data,
+            &raw mut size,
+        )
+    };
+    if !data.is_null() {
+        // SAFETY: as for a map's buffer: the SDK's allocation of exactly this size, ours to free.
+        drop(unsafe { Vec::from_raw_parts(data, size, size) });
+    }
     status == Status::Ok
 }

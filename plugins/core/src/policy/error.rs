@@ -59,7 +59,7 @@ impl std::error::Error for PolicyError {}
 /// A mistake on its way out of the document, which gains a step of its path at each level. Boxed, so that the results
 /// of good values stay small.
 #[derive(Debug)]
-pub(super) struct Mistake(Box<PolicyError>);
+pub(crate) struct Mistake(Box<PolicyError>);
 
 impl Mistake {
     pub(super) fn in_field(mut self, name: &str) -> Self {

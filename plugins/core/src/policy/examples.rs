@@ -1,7 +1,7 @@
 //! The worked examples, which the tests hold to the code.
 
 /// Of one filter; the last uses everything that a policy can have.
-pub(super) type Examples = [(&'static str, &'static str); 3];
+pub(crate) type Examples = [(&'static str, &'static str); 3];
 
 pub(super) const RATE_LIMIT: Examples = [
     (
@@ -45,5 +45,20 @@ pub(super) const IDEMPOTENCY: Examples = [
     (
         "idempotency-full.json",
         include_str!("../../../../envoy-config/policies/idempotency-full.json"),
+    ),
+];
+
+pub(crate) const SHARD_ROUTE: Examples = [
+    (
+        "shard-route-minimal.json",
+        include_str!("../../../../envoy-config/policies/shard-route-minimal.json"),
+    ),
+    (
+        "shard-route-users.json",
+        include_str!("../../../../envoy-config/policies/shard-route-users.json"),
+    ),
+    (
+        "shard-route-full.json",
+        include_str!("../../../../envoy-config/policies/shard-route-full.json"),
     ),
 ];

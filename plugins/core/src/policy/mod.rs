@@ -6,7 +6,7 @@
 pub mod coalesce;
 mod error;
 #[cfg(test)]
-mod examples;
+pub(crate) mod examples;
 pub mod idempotency;
 #[cfg(test)]
 mod mistakes;
@@ -14,8 +14,9 @@ pub mod rate_limit;
 pub mod redis;
 #[cfg(feature = "schema")]
 pub mod schema;
+pub mod shard_route;
 mod text;
-mod tree;
+pub(crate) mod tree;
 pub mod value;
 
 use serde::de::DeserializeOwned;

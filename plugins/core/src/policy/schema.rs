@@ -26,6 +26,12 @@ pub fn idempotency() -> String {
     render::<super::idempotency::json::PolicyJson>()
 }
 
+/// The schema of [`shard_route`](super::shard_route)'s policy, as it is checked in.
+#[must_use]
+pub fn shard_route() -> String {
+    render::<super::shard_route::json::PolicyJson>()
+}
+
 fn render<T: JsonSchema>() -> String {
     let generator = SchemaSettings::draft2020_12().into_generator();
     let mut schema = generator.into_root_schema_for::<T>();

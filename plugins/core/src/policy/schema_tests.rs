@@ -35,7 +35,14 @@ const COALESCE: Filter = Filter {
     examples: examples::COALESCE,
 };
 
-const FILTERS: [Filter; 3] = [RATE_LIMIT, IDEMPOTENCY, COALESCE];
+const SHARD_ROUTE: Filter = Filter {
+    name: "shard-route",
+    generated: super::shard_route,
+    checked_in: include_str!("../../../../envoy-config/schemas/shard-route.schema.json"),
+    examples: examples::SHARD_ROUTE,
+};
+
+const FILTERS: [Filter; 4] = [RATE_LIMIT, IDEMPOTENCY, COALESCE, SHARD_ROUTE];
 
 #[test]
 fn the_checked_in_schemas_are_what_the_code_reads() {
@@ -157,7 +164,12 @@ impl Checker<'_> {
         for (keyword, rule) in schema.as_object().unwrap() {
             let fits = match (keyword.as_str(), value) {
                 ("$defs" | "$schema" | "$ref" | "title" | "description" | "default", _)
-                | ("required" | "additionalProperties", _) => true,
+                | ("required", _) => true,
+                ("additionalProperties", Value::Object(_)) if rule.is_object() => {
+                    self.object(schema, value, &owner, at);
+                    true
+                }
+                ("additionalProperties", _) => true,
                 ("type", _) => match rule.as_str().unwrap() {
                     "object" => value.is_object(),
                     "array" => value.is_array(),
@@ -192,7 +204,7 @@ impl Checker<'_> {
                     }
                     true
                 }
-                ("properties", Value::Object(_)) => {
+                ("properties", Value::Object(_)) if !schema["additionalProperties"].is_object() => {
                     self.object(schema, value, &owner, at);
                     true
                 }
@@ -233,7 +245,11 @@ impl Checker<'_> {
         }
         for (name, field) in fields {
             let at = format!("{at}/{name}");
-            match schema["properties"].get(name) {
+            let open = schema["additionalProperties"].as_object();
+            match schema["properties"].get(name).or(
+                // Of an object whose names the author chooses.
+                open.map(|_| &schema["additionalProperties"]),
+            ) {
                 Some(property) => {
                     self.used.insert(format!("{owner}.{name}"));
                     self.check(property, field, &format!("{owner}.{name}"), &at);
@@ -284,7 +300,9 @@ fn collect(root: &Value, schema: &Value, owner: &str, all: &mut BTreeSet<String>
             collect(root, choice, &owner, all);
         }
     }
-    if let Some(items) = schema.get("items") {
-        collect(root, items, &owner, all);
+    for keyword in ["items", "additionalProperties"] {
+        if let Some(of_each) = schema.get(keyword).filter(|of_each| of_each.is_object()) {
+            collect(root, of_each, &owner, all);
+        }
     }
 }

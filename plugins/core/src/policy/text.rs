@@ -5,6 +5,7 @@ use crate::selector::HeaderName;
 
 /// What a policy calls a thing of its own: it ends up in metrics, in keys of stores, and with clients.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "schema", derive(serde::Serialize))]
 pub struct Name(pub String);
 
 impl Text for Name {

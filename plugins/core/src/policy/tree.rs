@@ -15,7 +15,7 @@ use super::error::Mistake;
 
 /// A JSON value. Objects keep their fields as written, those of one name included.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Json {
+pub(crate) enum Json {
     Null,
     Bool(bool),
     Unsigned(u64),

@@ -36,7 +36,7 @@ impl Hash {
 }
 
 #[must_use]
-pub(super) fn xxh64(bytes: &[u8], seed: u64) -> u64 {
+pub fn xxh64(bytes: &[u8], seed: u64) -> u64 {
     XxHash64::oneshot(seed, bytes)
 }
 

@@ -153,6 +153,15 @@ impl Table {
         })
     }
 
+    /// The same with the shards at other places of a list: `places` has the new one of each.
+    #[must_use]
+    pub fn renumbered(mut self, places: &[u16]) -> Self {
+        for shard in &mut self.slots {
+            *shard = places.get(usize::from(*shard)).copied().unwrap_or_default();
+        }
+        self
+    }
+
     /// The slot of a key.
     #[must_use]
     pub fn slot(&self, key: &[u8]) -> u32 {

@@ -18,6 +18,9 @@ pub const MAX_VALUE_BYTES: usize = 4096;
 /// A key has at most this many parts.
 pub const MAX_KEY_PARTS: usize = 8;
 
+/// Bytes of the length before a value.
+const LENGTH: usize = 4;
+
 /// A list of parts that together name a client.
 #[derive(Debug, Clone)]
 pub struct Key {
@@ -137,6 +140,39 @@ impl Key {
         Ok(())
     }
 
+    /// The value of the first part that the request has, in `out` without anything before it: a key as an application
+    /// would write it. Of a `client_ip` it is the address as text. Says which part it is.
+    ///
+    /// # Errors
+    /// [`Reason::Absent`] when the request has none. A part that is ambiguous or too long ends the search: who sends two
+    /// copies of one does not get to choose the next.
+    pub fn first(
+        &self,
+        request: &impl Request,
+        client_ip: &ClientIp,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, Reason> {
+        for (index, part) in self.parts.iter().enumerate() {
+            out.clear();
+            if let Part::ClientIp = part {
+                if let Some(address) = client_ip.resolve(request) {
+                    out.extend_from_slice(address.to_string().as_bytes());
+                    return Ok(index);
+                }
+                continue;
+            }
+            match part.append(request, client_ip, out) {
+                Ok(()) => {
+                    out.drain(..LENGTH);
+                    return Ok(index);
+                }
+                Err(Reason::Absent) => {}
+                Err(reason) => return Err(reason),
+            }
+        }
+        Err(Reason::Absent)
+    }
+
     /// Gives parts that are absent a value.
     pub(crate) fn set_default(&mut self, value: &str) {
         self.default = Some(value.as_bytes().to_vec());
@@ -181,7 +217,7 @@ impl Key {
 /// Appends one value with its length before it.
 pub(super) fn append(out: &mut Vec<u8>, value: impl Iterator<Item = u8>) -> Result<(), Reason> {
     let start = out.len();
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&[0; LENGTH]);
     let before = out.len();
     // One more than may be, to tell; never the whole of what a client sends.
     out.extend(value.take(MAX_VALUE_BYTES + 1));

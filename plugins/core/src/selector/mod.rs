@@ -22,6 +22,7 @@ pub use matcher::{HeaderCondition, Matcher};
 pub use name::{HeaderName, Pattern};
 pub use part::{Duplicates, Part};
 pub use path::{PathMatch, Template};
+pub(crate) use uri::cookies;
 
 use crate::headers::Headers;
 use std::borrow::Cow;

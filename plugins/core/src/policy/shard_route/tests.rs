@@ -1,0 +1,148 @@
+//! What a good policy comes to. What is wrong with bad ones is in `refusals`.
+
+use super::*;
+use crate::gcra::PS_PER_S;
+use crate::policy::examples;
+use crate::shard::{Freeze, Stage};
+
+mod refusals;
+
+fn example(index: usize) -> ShardRoute {
+    let (name, json) = examples::SHARD_ROUTE[index];
+    ShardRoute::load(json.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn the_minimal_example_takes_every_default() {
+    let policy = example(0);
+    let names = [
+        "x-shard",
+        "x-shard-role",
+        "x-shard-zone",
+        "x-shard-dual-write",
+    ];
+    assert_eq!(policy.headers.names(), names);
+    assert!(policy.clear_route_cache);
+    assert_eq!(policy.log_property, None);
+    let [users] = policy.tables.as_slice() else {
+        panic!("one table");
+    };
+    assert_eq!(users.cap, None);
+    let directory = &users.directory;
+    assert_eq!(directory.name, "users");
+    assert_eq!(directory.table.slots().len(), 16_384);
+    assert_eq!(directory.table.hash(), crate::ring::Hash::Crc16);
+    assert!(directory.pins.is_empty() && directory.migration.is_none());
+    // Even within 5 sigma.
+    assert!(
+        directory
+            .shares()
+            .iter()
+            .all(|share| share.abs_diff(4_096) < 280)
+    );
+    let target = policy.routes[0].target.as_ref().unwrap();
+    assert_eq!(
+        (&target.on_missing, &target.on_invalid),
+        (&Fallback::Reject, &Fallback::Reject)
+    );
+    assert!(target.role.is_none() && target.body.is_none() && target.normalise.is_empty());
+    assert_eq!(policy.routes[0].zone, Zone::Shard);
+    assert!(!policy.queues() && !policy.reads_bodies());
+}
+
+#[test]
+fn the_users_example_comes_to_what_it_says() {
+    let policy = example(1);
+    let rules = &policy.tables[0];
+    let directory = &rules.directory;
+    let names: Vec<&str> = directory
+        .hosts
+        .iter()
+        .map(|host| host.name.as_str())
+        .collect();
+    assert_eq!(names, ["s0", "s1", "s2", "s3", "s4"]);
+    assert!(
+        directory
+            .hosts
+            .iter()
+            .all(|host| host.max_in_flight == Some(200))
+    );
+    assert_eq!(directory.pins[&b"big-tenant"[..]], 3);
+    let migration = directory.migration.as_ref().unwrap();
+    assert_eq!(
+        (migration.freeze, migration.retry_after),
+        (Freeze::Writes, 2)
+    );
+    assert!(migration.write_back);
+    let differing = u64::from(migration.differing);
+    assert_eq!(u64::from(migration.slots_at(Stage::Moved)), differing / 4);
+    // Jump moves to the new shard alone.
+    assert!(
+        (0..16_384).all(|slot| [directory.table.shard(slot), 4].contains(&migration.shard(slot)))
+    );
+    assert_eq!(rules.cap.unwrap().queue, None);
+}
+
+#[test]
+fn the_full_example_comes_to_what_it_says() {
+    let mut policy = example(2);
+    assert!(policy.queues() && policy.reads_bodies());
+    assert_eq!(policy.log_property.as_deref(), Some("sluice_shard"));
+    let tenants = &policy.tables[0];
+    let cap = tenants.cap.unwrap();
+    assert_eq!((cap.floor, cap.retry_after), (Some(20), 1));
+    let queue = cap.queue.unwrap();
+    assert_eq!((queue.most, queue.wait), (100, Duration::from_millis(250)));
+    let caps: Vec<_> = tenants
+        .directory
+        .hosts
+        .iter()
+        .map(|host| host.max_in_flight)
+        .collect();
+    assert_eq!(caps, [Some(200), Some(50), Some(200), Some(200)]);
+    assert_eq!(cap.bounds(50).unwrap().floor, 20);
+    assert_eq!(cap.bounds(10).unwrap().floor, 10);
+    let orders = policy.routes[3].target.as_ref().unwrap();
+    let body = orders.body.as_ref().unwrap();
+    assert_eq!((body.max, body.wait), (64 << 10, 5 * PS_PER_S));
+    assert_eq!(orders.on_invalid, Fallback::Shard("o0".to_owned()));
+    assert_eq!(
+        orders.find_in(br#"{"order": {"id": "007"}}"#),
+        Found::Key(b"7".to_vec())
+    );
+    assert_eq!(orders.find_in(br#"{"order": {}}"#), Found::Missing);
+    assert_eq!(orders.find_in(br#"{"order": {"id": "x"}}"#), Found::Invalid);
+
+    let unset = policy.bind(|_| None).unwrap_err();
+    assert_eq!(
+        unset,
+        "routes[2].zone.environment: found no variable CITY_ZONE in the VM's environment, expected it to be set there"
+    );
+    let short = policy.bind(|_| Some("short".to_owned())).unwrap_err();
+    assert_eq!(
+        short,
+        "routes[4].role.split.sticky.by.cookie.secret: found 5 bytes, expected at least 16"
+    );
+    let long = "0123456789abcdef".to_owned();
+    assert_eq!(policy.bind(|_| Some(long.clone())), Ok(()));
+}
+
+#[test]
+fn maglev_has_a_prime_of_slots_unless_told_otherwise() {
+    for (hash, slots) in [("crc16", 65_521), ("xxh64", 65_537)] {
+        let json = format!(
+            r#"{{"tables": {{"t": {{"hash": "{hash}", "fill": "maglev", "shards": ["a", "b"]}}}},
+                "routes": [{{"name": "r", "table": "t", "key": ["consumer"]}}]}}"#
+        );
+        let policy = ShardRoute::load(json.as_bytes()).unwrap();
+        assert_eq!(policy.tables[0].directory.table.slots().len(), slots);
+    }
+}
+
+#[test]
+fn two_policies_of_one_text_are_one_table() {
+    let (one, two) = (example(2), example(2));
+    for (one, two) in one.tables.iter().zip(&two.tables) {
+        assert_eq!(one.directory.table, two.directory.table);
+    }
+}

@@ -8,6 +8,7 @@
 //! "Hit-for-miss" is Varnish's word: a record that says that the key's answers cannot be shared, so that requests do not
 //! queue for them one by one.
 
+use super::voids::after;
 use crate::cache::Millis;
 use crate::slots::{Counters, SharedData, SlotTable, Step};
 
@@ -241,7 +242,7 @@ impl<S: SharedData> FlightTable<S> {
                         // Of a flight that this one replaces: its waiters are told of this one's end.
                         waiting: old.map_or(0, |old| old.waiting),
                         until,
-                        begun: now,
+                        begun: now.max(after(wish.void)),
                         kind: Kind::Flight { attempt },
                     };
                     Step::Write(record.encode(), Begun::Lead { id: fresh, attempt })

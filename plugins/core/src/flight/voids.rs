@@ -43,25 +43,24 @@ impl<S: SharedData> Voids<S> {
         known.copied().unwrap_or_default()
     }
 
-    /// Invalidates a URI. False when the others did not let this one write: nothing is known of the URI then.
+    /// Invalidates a URI: as of when, which is later than the last time in any case. None when the others did not let
+    /// this one write.
     #[must_use]
-    pub fn raise(&mut self, uri: u64, now: Millis) -> bool {
-        self.told(uri, now);
+    pub fn raise(&mut self, uri: u64, now: Millis) -> Option<Millis> {
         let (page, cell) = place(uri);
         for _ in 0..MAX_TRIES {
             let (mut bytes, version) = self.store.get(&page).unwrap_or((Vec::new(), ABSENT));
-            if read(&bytes, cell) >= now {
-                return true;
-            }
+            let at = now.max(after(read(&bytes, cell)));
             bytes.resize(CELLS_OF_A_PAGE as usize * WORD, 0);
             if let Some(word) = bytes.chunks_exact_mut(WORD).nth(cell) {
-                word.copy_from_slice(&now.to_le_bytes());
+                word.copy_from_slice(&at.to_le_bytes());
             }
             if self.store.set(&page, &bytes, version).is_ok() {
-                return true;
+                self.told(uri, at);
+                return Some(at);
             }
         }
-        false
+        None
     }
 
     /// Another worker has invalidated a URI.
@@ -69,6 +68,13 @@ impl<S: SharedData> Voids<S> {
         let known = self.known.entry(uri % CELLS).or_default();
         *known = at.max(*known);
     }
+}
+
+/// The first time at which what is asked for is not void. What is asked after an invalidation is given at least this as
+/// its time, whatever the clock says: two things in one millisecond have an order as well.
+#[must_use]
+pub fn after(void: Millis) -> Millis {
+    if void == 0 { 0 } else { void.saturating_add(1) }
 }
 
 fn place(uri: u64) -> (String, usize) {
@@ -93,13 +99,14 @@ mod tests {
         let store = FakeShared::default();
         let (mut one, mut two) = (Voids::new(store.clone()), Voids::new(store.clone()));
         assert_eq!(two.at(7), 0);
-        assert!(one.raise(7, 100));
-        assert!(two.raise(8, 90));
-        assert!(two.raise(7, 50), "a clock that is behind");
-        assert_eq!((two.at(7), one.at(8), one.at(9)), (100, 90, 0));
-        assert_eq!((one.known(7), two.known(7), two.known(9)), (100, 50, 0));
-        two.told(7, 100);
-        assert_eq!(two.known(7), 100);
+        assert_eq!(one.raise(7, 100), Some(100));
+        assert_eq!(two.raise(8, 90), Some(90));
+        assert_eq!(two.raise(7, 50), Some(101), "a clock that is behind");
+        assert_eq!((two.at(7), one.at(8), one.at(9)), (101, 90, 0));
+        assert_eq!((one.known(7), two.known(7), two.known(9)), (100, 101, 0));
+        one.told(7, 101);
+        one.told(7, 60);
+        assert_eq!(one.known(7), 101);
     }
 
     #[test]
@@ -107,7 +114,7 @@ mod tests {
         let store = FakeShared::default();
         let mut one = Voids::new(store.clone());
         for uri in 0..1_000_000 {
-            assert!(one.raise(uri, 1 + uri));
+            assert!(one.raise(uri, 1 + uri).is_some());
         }
         assert!(store.bytes() < 300_000, "{}", store.bytes());
         assert!(one.known.len() as u64 <= CELLS);

@@ -2,7 +2,7 @@
 
 use super::decide::Decision;
 use super::{Ask, Bypassed, Event, Machine, Step, Stream, Waiting};
-use crate::cache::{Admission, Millis, admission, uri_key};
+use crate::cache::{Admission, Millis, admission, is_unsafe, uri_key};
 use crate::flight::bus::Posts;
 use crate::flight::shelf::Name;
 use crate::selector::Request;
@@ -11,12 +11,13 @@ use crate::slots::SharedData;
 impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
     /// The head of a request. `ends`: it is all of it.
     pub fn request(&mut self, id: u32, request: &impl Request, ends: bool, now: Millis) -> Step {
+        // All of it is needed for almost every request: fetched first, it answers all that is asked one by one.
+        let headers = request.headers();
         if let Some(reply) = self.purge(request, now) {
             return Step::Answer(reply);
         }
-        let method = request.first(":method").unwrap_or_default();
-        if crate::cache::is_unsafe(&method) {
-            let stream = Stream::Unsafe(request.headers().clone());
+        if is_unsafe(headers.first(":method").unwrap_or_default()) {
+            let stream = Stream::Unsafe(headers.clone());
             self.streams.insert(id, stream);
             return Step::Pass;
         }
@@ -24,7 +25,6 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         let Some((index, route)) = policy.route(request) else {
             return Step::Pass;
         };
-        let headers = request.headers();
         let lookup = match admission(headers, &route.rule, ends) {
             Admission::Unsafe => return Step::Pass,
             Admission::Bypass(why) => return self.bypass(id, Bypassed::By(why)),
@@ -41,7 +41,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         key.extend_from_slice(&(uri.len() as u64).to_le_bytes());
         key.extend_from_slice(&uri);
         key.extend_from_slice(&identity);
-        let ask = Box::new(Ask {
+        let mut ask = Box::new(Ask {
             route: index,
             request: headers.clone(),
             lookup,
@@ -52,6 +52,10 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             },
             arrived: now,
         });
+        if !ask.lookup.stored {
+            // It wants what is asked for after this.
+            ask.arrived = self.stamp(&ask, now);
+        }
         match self.decide(&ask, false, now) {
             Decision::Answer(reply) => Step::Answer(reply),
             Decision::Wait { hash } => {

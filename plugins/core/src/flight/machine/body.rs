@@ -157,7 +157,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                     self.finish(&mut trip, End::Failed, now);
                 } else if on_gone == Some(OnLeaderGone::Finish) && self.can_fetch(&ask) {
                     self.count(Event::LeaderLost);
-                    trip.requested_at = now;
+                    trip.requested_at = self.stamp(&ask, now);
                     self.fetch(&ask, trip);
                 } else {
                     self.finish(&mut trip, End::Abandoned, now);

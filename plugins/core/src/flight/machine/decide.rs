@@ -8,6 +8,7 @@ use crate::flight::bus::Posts;
 use crate::flight::entry::{Answer, Entry};
 use crate::flight::shelf::Found;
 use crate::flight::table::{Begun, End, Wish};
+use crate::flight::voids::after;
 use crate::slots::SharedData;
 use std::rc::Rc;
 
@@ -181,7 +182,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             return None;
         }
         self.count(Event::Lead);
-        let mut trip = self.trip(again.entry.or(stale), again.hash, why, now);
+        let mut trip = self.trip(ask, again.entry.or(stale), again.hash, why, now);
         trip.flight = Some(lead);
         Some(Decision::Go(trip))
     }
@@ -194,11 +195,17 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         now: Millis,
     ) -> Decision {
         self.count(Event::Alone);
-        Decision::Go(self.trip(stale, ask.name.hash, why, now))
+        Decision::Go(self.trip(ask, stale, ask.name.hash, why, now))
+    }
+
+    /// The time of what is asked now: later than any invalidation so far.
+    pub(super) fn stamp(&self, ask: &Ask, now: Millis) -> Millis {
+        now.max(after(self.shelf.voids.at(ask.name.uri)))
     }
 
     pub(super) fn trip(
         &self,
+        ask: &Ask,
         stale: Option<Rc<Entry>>,
         hash: u64,
         why: Forward,
@@ -208,7 +215,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             flight: None,
             stale: stale.filter(|entry| entry.answer().is_some()),
             hash,
-            requested_at: now,
+            requested_at: self.stamp(ask, now),
             epoch: self.shelf.epoch(),
             why,
             capture: None,
@@ -299,7 +306,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                     self.finish_flight(lead, End::Stored, now);
                 } else {
                     let mut trip =
-                        self.trip(Some(Rc::clone(entry)), found.hash, Forward::Stale, now);
+                        self.trip(ask, Some(Rc::clone(entry)), found.hash, Forward::Stale, now);
                     trip.flight = Some(lead);
                     if !background {
                         self.count(Event::Lead);

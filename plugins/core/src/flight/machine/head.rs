@@ -75,8 +75,8 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             for uri in self.settings.policy.uri_keys(request, target) {
                 let hash = self.shelf.hash(&uri);
                 self.count(Event::Invalidated);
-                if self.shelf.voids.raise(hash, now) {
-                    let message = Message::Forget { hash, at: now };
+                if let Some(at) = self.shelf.voids.raise(hash, now) {
+                    let message = Message::Forget { hash, at };
                     self.bus.tell_others(&message.encode(), now);
                 } else {
                     self.forget_all(now);

@@ -47,7 +47,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         };
         let decision = if alone {
             self.count(Event::Alone);
-            Decision::Go(self.trip(None, ask.name.hash, Forward::UriMiss, now))
+            Decision::Go(self.trip(&ask, None, ask.name.hash, Forward::UriMiss, now))
         } else {
             self.decide(&ask, true, now)
         };

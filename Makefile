@@ -42,7 +42,7 @@ build: ## Build the filters into dist/
 	exit "$$over"
 
 test: lint build tools ## Lint, build, and run every test, those on a real Envoy and Redis too
-	@$(with-tools) cargo test --workspace --features sluice-core/schema
+	@$(with-test-tools) cargo test --workspace --features sluice-core/schema
 
 FILTER ?= rate-limit
 SEEDS ?= 1000000
@@ -66,6 +66,7 @@ clean: ## Remove what was built; .tools/ stays
 
 # The paths as the environment of a command; found once, not by every test binary.
 with-tools = SLUICE_ENVOY="$$(host-tests/tools/get-envoy.sh)" SLUICE_REDIS="$$(host-tests/tools/get-redis.sh)"
+with-test-tools = $(with-tools) SLUICE_CACHE_TESTS="$$(host-tests/tools/get-cache-tests.sh)"
 
 tools:
 	@host-tests/tools/get-envoy.sh

@@ -49,6 +49,14 @@ pub fn wrk() -> &'static Path {
     PATH.get_or_init(|| find("SLUICE_WRK", "get-wrk.sh"))
 }
 
+/// The folder of the public tests of HTTP caches: `SLUICE_CACHE_TESTS`, else where `tools/get-cache-tests.sh` finds or
+/// installs them.
+#[must_use]
+pub fn cache_tests() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| find("SLUICE_CACHE_TESTS", "get-cache-tests.sh"))
+}
+
 /// A built filter by its name, for example `rate-limit`.
 ///
 /// # Panics

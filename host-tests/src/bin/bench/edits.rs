@@ -31,6 +31,12 @@ pub fn without_filter(config: &mut Config) {
         .remove(0);
 }
 
+/// For the filter that does nothing: it takes its configuration for the name of a header to read.
+pub fn unconfigured(config: &mut Config) {
+    let filter = config.filter().as_object_mut();
+    filter.expect("an object").remove("configuration");
+}
+
 /// The filter that does nothing but reads one header.
 pub fn reading(config: &mut Config, header: &str) {
     config.filter()["configuration"] = json!({
@@ -39,8 +45,9 @@ pub fn reading(config: &mut Config, header: &str) {
     });
 }
 
-/// As filters are loaded when nobody says which callbacks they need.
+/// The filter that does nothing, as filters are loaded when nobody says which callbacks they need.
 pub fn with_every_callback(config: &mut Config) {
+    unconfigured(config);
     let vm = config.filter()["vm_config"].as_object_mut();
     vm.expect("an object")
         .remove("capability_restriction_config");

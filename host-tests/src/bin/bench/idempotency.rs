@@ -1,5 +1,6 @@
 //! Idempotency keys: a first request takes two rounds to Redis, a replay one.
 
+use crate::edits::unconfigured;
 use crate::measure::{BASELINE, Effort, Load, Variants};
 use host_tests::gateway::{Builder, Gateway, Route};
 use host_tests::redis::Redis;
@@ -58,10 +59,7 @@ fn variants<'a>(redis: &'a Redis, connections: usize, picked: &'a [String]) -> V
     let mut variants = Variants::new(picked);
     // As the filters, it sees the bodies.
     variants.add(BASELINE, None, move || {
-        with_redis(redis).wasm("noop").edit(|config| {
-            let filter = config.filter().as_object_mut();
-            filter.expect("an object").remove("configuration");
-        })
+        with_redis(redis).wasm("noop").edit(unconfigured)
     });
     variants.add("idempotency, first request", None, move || {
         with_redis(redis).policy(policy("x-new-key"))

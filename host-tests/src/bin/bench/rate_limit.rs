@@ -1,7 +1,8 @@
 //! The rate limiter, what Envoy has instead, and what any filter costs.
 
 use crate::edits::{
-    answer_directly, local_ratelimit, lua, reading, with_every_callback, without_filter,
+    answer_directly, local_ratelimit, lua, reading, unconfigured, with_every_callback,
+    without_filter,
 };
 use crate::measure::{BASELINE, Effort, Load, Variants};
 use host_tests::gateway::{Builder, Gateway, Route};
@@ -54,7 +55,7 @@ fn variants<'a>(redis: &'a Redis, behind: Behind, picked: &'a [String]) -> Varia
     add(
         "the same, without needless callbacks",
         None,
-        Box::new(|| Gateway::builder().wasm("noop")),
+        Box::new(|| Gateway::builder().wasm("noop").edit(unconfigured)),
     );
     add(
         "envoy local_ratelimit",

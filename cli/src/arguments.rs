@@ -28,12 +28,58 @@ pub enum Command {
         #[command(subcommand)]
         command: Box<Idem>,
     },
+    /// Says where keys are, what a change of the shards moves, and how even they are
+    Shard {
+        #[command(subcommand)]
+        command: Shard,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Filter {
     RateLimit,
     Idempotency,
+    ShardRoute,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Shard {
+    /// Says where a key is, and why
+    Explain {
+        /// The policy, a JSON file
+        #[arg(long)]
+        policy: PathBuf,
+        /// The key, as a client writes it
+        #[arg(long)]
+        key: String,
+        /// The table; may be left out if there is one
+        #[arg(long)]
+        table: Option<String>,
+    },
+    /// Says which slots move from one policy to another, and what part that is
+    Plan {
+        /// The policy as it is
+        #[arg(long)]
+        from: PathBuf,
+        /// The policy as it is to be; without it, what the first one's migration leads to
+        #[arg(long)]
+        to: Option<PathBuf>,
+        /// The table; may be left out if there is one
+        #[arg(long)]
+        table: Option<String>,
+    },
+    /// Says how a list of keys is spread over the shards
+    Skew {
+        /// The policy, a JSON file
+        #[arg(long)]
+        policy: PathBuf,
+        /// A file with a key in each line: one for each request, or one for each user
+        #[arg(long)]
+        keys: PathBuf,
+        /// The table; may be left out if there is one
+        #[arg(long)]
+        table: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

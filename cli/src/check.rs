@@ -5,6 +5,7 @@ use std::path::Path;
 use sluice_core::policy::PolicyError;
 use sluice_core::policy::idempotency::Idempotency;
 use sluice_core::policy::rate_limit::RateLimit;
+use sluice_core::policy::shard_route::ShardRoute;
 
 use crate::Refusal;
 use crate::arguments::Filter;
@@ -18,6 +19,9 @@ pub fn run(filter: Filter, file: &Path) -> Result<(), Refusal> {
         }
         Filter::Idempotency => {
             Idempotency::load(&policy).map(|policy| count(policy.routes.len(), "route"))
+        }
+        Filter::ShardRoute => {
+            ShardRoute::load(&policy).map(|policy| count(policy.routes.len(), "route"))
         }
     };
     let found = found.map_err(|problem| Refusal::No(format!("{shown}: {problem}")))?;

@@ -1,10 +1,11 @@
-//! `sluice`: checks policies, and looks after the records of idempotency keys.
+//! `sluice`: checks policies, says where keys are, and looks after the records of idempotency keys.
 //!
 //! Exit codes: 0, it is done; 1, it is not, and why is said; 2, it was not asked for properly; 3, Redis cannot be asked.
 
 mod arguments;
 mod check;
 mod idem;
+mod shard;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Check { filter, file } => check::run(filter, &file),
         Command::Idem { command } => idem::run(*command),
+        Command::Shard { command } => shard::run(command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

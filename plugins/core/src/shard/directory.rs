@@ -117,6 +117,17 @@ impl Directory {
         u16::try_from(place).ok()
     }
 
+    /// As it will be when its migration is done; none without one.
+    #[must_use]
+    pub fn migrated(&self) -> Option<Self> {
+        let table = self.migration.as_ref()?.to().clone();
+        Some(Self {
+            table,
+            migration: None,
+            ..self.clone()
+        })
+    }
+
     /// How many slots each shard has now, in the order of the list.
     #[must_use]
     pub fn shares(&self) -> Vec<u32> {

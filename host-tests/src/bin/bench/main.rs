@@ -7,6 +7,7 @@ mod edits;
 mod idempotency;
 mod measure;
 mod rate_limit;
+mod shard_route;
 
 use measure::{BASELINE, Effort};
 
@@ -28,4 +29,5 @@ fn main() {
     );
     rate_limit::run(&picked, effort);
     idempotency::run(&picked, effort);
+    shard_route::run(&picked, effort);
 }

@@ -6,6 +6,7 @@
 mod idempotency;
 mod report;
 mod scenarios;
+mod shard_route;
 mod traffic;
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     scenarios::run(&mut report);
     idempotency::run(&mut report);
+    shard_route::run(&mut report);
     if report.end(start.elapsed().as_secs_f64()) {
         ExitCode::SUCCESS
     } else {

@@ -293,3 +293,34 @@ fn zones_are_told_with_and_without_a_shard() {
     assert_eq!(zone("/echo", &[("x-user", "7")]), told("s0", "rz-1"));
     assert_sound(&gateway);
 }
+
+#[test]
+fn the_access_log_can_tell_the_shard() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("access.log");
+    let shards = Shards::start(4);
+    let mut policy = policy(json!({"pins": {"ann": "s2"}}), json!({"role": "primary"}));
+    policy["log_property"] = "sluice_shard".into();
+    let path = file.to_string_lossy().into_owned();
+    let gateway = shards
+        .gateway(&policy)
+        .edit(move |config| {
+            let manager = "/filter_chains/0/filters/0/typed_config";
+            let manager = config.listener("gateway").pointer_mut(manager).unwrap();
+            let format = "%FILTER_STATE(wasm.sluice_shard:PLAIN)% %REQ(x-shard)%\n";
+            manager["access_log"] = json!([{
+                "name": "envoy.access_loggers.file",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                    "path": path,
+                    "log_format": {"text_format_source": {"inline_string": format}},
+                },
+            }]);
+        })
+        .start();
+    assert_eq!(gateway.get("/", &[("x-user", "ann")]).status, 200);
+    let log = || std::fs::read_to_string(&file).unwrap_or_default();
+    wait::until("the log", || !log().is_empty());
+    assert_eq!(log(), "users/s2/primary s2\n");
+    assert_sound(&gateway);
+}

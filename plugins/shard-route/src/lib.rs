@@ -1,6 +1,7 @@
 //! The shard-route filter: which decision follows which event. The decisions are `sluice_core::shard`.
 
 mod caps;
+mod edits;
 mod metrics;
 mod stream;
 mod worker;

@@ -1,6 +1,7 @@
 //! One worker's routing: the policy, what is under way, and the host services it needs.
 
 use crate::caps::{Caps, Turn};
+use crate::edits;
 use crate::metrics::Metrics;
 use crate::writes::{Write, Writes};
 use proxy_wasm::types::Action;
@@ -9,7 +10,7 @@ use sluice_core::headers::Headers;
 use sluice_core::policy::shard_route::{Found, ShardRoute};
 use sluice_core::selector::Request;
 use sluice_core::shard::Problem;
-use sluice_core::shard::decide::{self, Decision, Head, Refusal, Role};
+use sluice_core::shard::decide::{self, Head, Refusal, Role};
 use sluice_host::message::{self, CurrentRequest};
 use sluice_host::stream::Others;
 use sluice_host::wakeup::Wakeup;
@@ -106,11 +107,16 @@ impl Worker {
     /// A request has come.
     pub fn begin(&mut self, id: u32, ends: bool) -> Begun {
         let request = CurrentRequest::default();
-        // Who may write these chooses a shard.
-        for name in self.policy.headers.names() {
-            if request.headers().first(name).is_some() {
-                message::remove_request_header(name);
-            }
+        // Who may write these chooses a shard. In one pass: it is made for every request.
+        let names = self.policy.headers.names();
+        let mut written = [false; 4];
+        for (field, _) in request.headers().iter() {
+            let own = names.iter().zip(&mut written);
+            own.filter(|(name, _)| name.as_bytes() == field)
+                .for_each(|(_, written)| *written = true);
+        }
+        for (name, _) in names.iter().zip(written).filter(|(_, written)| *written) {
+            message::remove_request_header(name);
         }
         let Some((index, route)) = self.policy.route(&request) else {
             return Begun::Done;
@@ -118,7 +124,7 @@ impl Worker {
         let head = Head::of(route, &request);
         let Some(target) = &route.target else {
             let zone = head.zone.as_deref();
-            set(zone.map(|zone| (self.policy.headers.zone.as_str(), zone)));
+            edits::set(zone.map(|zone| (self.policy.headers.zone.as_str(), zone)));
             self.routed();
             return Begun::Done;
         };
@@ -139,7 +145,7 @@ impl Worker {
             Ok(true) => Begun::Kept(self.held(id)),
             Ok(false) => Begun::Done,
             Err(refusal) => {
-                answer(refusal);
+                edits::answer(refusal);
                 Begun::Refused
             }
         }
@@ -185,7 +191,7 @@ impl Worker {
         match self.settle(id, route, &head, &found, &headers) {
             Ok(_) => self.held(id),
             Err(refusal) => {
-                answer(refusal);
+                edits::answer(refusal);
                 self.kept.insert(id, Kept::Refused);
                 Action::Pause
             }
@@ -268,7 +274,7 @@ impl Worker {
                 retry_after,
             });
         }
-        if !set_all(policy, directory, &decision, head) {
+        if !edits::set_all(policy, directory, &decision, head) {
             match turn {
                 Turn::In(number) => caps.leave(number, since),
                 Turn::Waits(number) => caps.forget(number, id),
@@ -322,7 +328,7 @@ impl Worker {
     ) -> Action {
         self.metrics.refused(route, problem, shard);
         self.kept.insert(id, Kept::Refused);
-        answer(Refusal {
+        edits::answer(Refusal {
             problem,
             retry_after: 1,
         });
@@ -349,10 +355,7 @@ impl Worker {
             caps.answered(number, now.saturating_sub(sent.since));
         }
         if let Some(write) = sent.write.take() {
-            let status = message::response_headers()
-                .first(":status")
-                .and_then(status);
-            let may_have = status.is_none_or(decide::may_have_written);
+            let may_have = edits::status().is_none_or(decide::may_have_written);
             if may_have && !writes.happened(&write, now, true) {
                 metrics.unremembered();
             }
@@ -430,7 +433,7 @@ impl Worker {
                 .map_or(1, |number| self.caps.retry_after(number));
             self.kept.insert(id, Kept::Refused);
             others.act(id, || {
-                answer(Refusal {
+                edits::answer(Refusal {
                     problem,
                     retry_after,
                 });
@@ -474,46 +477,4 @@ impl Worker {
         self.caps.close(now);
         self.metrics.publish(&self.caps);
     }
-}
-
-/// Sets what the decision says in the running request. False when that cannot be.
-fn set_all(
-    policy: &ShardRoute,
-    directory: &sluice_core::shard::Directory,
-    decision: &Decision,
-    head: &Head,
-) -> bool {
-    let names = &policy.headers;
-    let shard = directory.name_of(decision.place.shard);
-    let role = decision.role.map(decide::Role::name);
-    let host = directory.host(decision.place.shard);
-    let zone = head.zone.as_deref();
-    let zone = zone.or_else(|| host.and_then(|host| host.zone.as_deref()));
-    let other = decision.dual_write.map(|shard| directory.name_of(shard));
-    let good = set(Some((names.shard.as_str(), shard)))
-        && set(role.map(|role| (names.role.as_str(), role)))
-        && set(zone.map(|zone| (names.zone.as_str(), zone)))
-        && set(other.map(|other| (names.dual_write.as_str(), other)));
-    if let Some(property) = &policy.log_property {
-        let role = role.map_or(String::new(), |role| format!("/{role}"));
-        let value = format!("{}/{shard}{role}", directory.name);
-        message::set_property(property, value.as_bytes());
-    }
-    good
-}
-
-fn set(field: Option<(&str, &str)>) -> bool {
-    field.is_none_or(|(name, value)| message::set_request_header(name.as_bytes(), value.as_bytes()))
-}
-
-/// Answers the stream whose context is in effect.
-fn answer(refusal: Refusal) {
-    let problem = refusal.problem;
-    let details = format!("sluice_shard_route_{}", problem.name());
-    let fields = problem.fields(refusal.retry_after);
-    message::answer_bytes(problem.status(), &details, &fields, &problem.body());
-}
-
-fn status(value: &[u8]) -> Option<u16> {
-    std::str::from_utf8(value).ok()?.parse().ok()
 }

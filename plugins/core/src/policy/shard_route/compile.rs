@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::fill::{self, unknown};
 use super::json::{
     ByJson, FallbackJson, HeadersJson, PolicyJson, READS, RoleJson, RouteJson, StickyJson, ZoneJson,
 };
-use super::tables::{self, unknown};
 use super::{
     Body, By, Fallback, OutputHeaders, RoleRule, Route, ShardRoute, Sticky, TableRules, Target,
     Zone, ps,
@@ -33,7 +33,7 @@ pub(super) fn policy(json: PolicyJson) -> Result<ShardRoute, PolicyError> {
             let problem = format!("found {name:?}, expected {}", Name::expected());
             return Err(PolicyError::new("tables", problem));
         }
-        let (directory, cap) = tables::compile(&name, table).map_err(|(field, problem)| {
+        let (directory, cap) = fill::compile(&name, table).map_err(|(field, problem)| {
             PolicyError::new(format!("tables.{name}.{field}"), problem)
         })?;
         tables.push(TableRules { directory, cap });

@@ -3,6 +3,7 @@
 //! [`json`] and [`tables`] say how it is written, [`compile`] checks what no single field can know.
 
 mod compile;
+mod fill;
 pub mod json;
 mod map;
 mod percent;
@@ -18,8 +19,8 @@ use crate::selector::{ClientIp, Key, Matcher, Reason, Request};
 use crate::shard::sticky::Cookies;
 use crate::shard::{Directory, Normal, Pointer};
 
+pub use fill::{Cap, Queueing};
 pub use percent::Percent;
-pub use tables::{Cap, Queueing};
 
 /// A checked policy.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ pub mod idempotency;
 pub mod policy;
 pub mod rate_limit;
 pub mod redis;
+pub mod release;
 pub mod ring;
 pub mod selector;
 pub mod shard;

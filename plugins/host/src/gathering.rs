@@ -28,8 +28,8 @@ impl Gathering {
         }
     }
 
-    /// There are commands that could be sent, `gathered` of them: has that done soon, by the wake-up that is under way,
-    /// or by a new one. A host that refuses leaves them to the next tick.
+    /// There are commands that could be sent, `gathered` of them, or requests to be let go: has that done soon, by the
+    /// wake-up that is under way, or by a new one. A host that refuses leaves them to the next tick.
     pub fn call(&mut self, gathered: usize) {
         if !self.waking {
             self.waking = self.wakeup.call();

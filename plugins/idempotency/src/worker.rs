@@ -263,23 +263,27 @@ impl Worker {
         if self.gathering.woken(queue, gathered) {
             self.send(now);
         }
+        self.release(now);
     }
 
     /// A callout has come to its end.
     pub fn replied(&mut self, token: u32, reply: Result<Vec<u8>, Trouble>, now: Ps) {
         self.batches_ended(vec![(token, reply)], now);
+        self.go_on(now);
     }
 
     /// A message of the stream to Redis has come.
     pub fn message(&mut self, token: u32, size: usize, now: Ps) {
         let ended = self.link.message(token, size);
         self.batches_ended(ended, now);
+        self.go_on(now);
     }
 
     /// The stream to Redis has ended.
     pub fn closed(&mut self, token: u32, status: u32, now: Ps) {
         let ended = self.link.closed(token, status);
         self.batches_ended(ended, now);
+        self.go_on(now);
     }
 
     fn batches_ended(&mut self, ended: Ended, now: Ps) {
@@ -288,6 +292,9 @@ impl Worker {
             self.registry.store().replied(token, reply, now);
         }
         self.registry.answered(now);
+    }
+
+    fn go_on(&mut self, now: Ps) {
         self.release(now);
         // Those that go on make room for others, which may be here in a moment.
         self.gather();
@@ -301,6 +308,7 @@ impl Worker {
         self.batches_ended(overdue, now);
         self.registry.tick(now);
         self.send(now);
+        self.go_on(now);
         self.publish();
     }
 
@@ -326,10 +334,9 @@ impl Worker {
         });
         sizes.into_iter().for_each(|size| metrics.batch(size));
         registry.answered(now);
-        self.release(now);
     }
 
-    /// Lets the streams go on of which it is known how.
+    /// Lets streams go on of which it is known how, once in a callback: some of them, and has itself woken for the others.
     fn release(&mut self, now: Ps) {
         let settled = self.registry.settled();
         if settled.is_empty() {
@@ -357,6 +364,10 @@ impl Worker {
                     others.reset_response(id);
                 }
             }
+        }
+        drop(others);
+        if self.registry.has_settled() {
+            self.gathering.call(self.registry.store().pipe().gathered());
         }
     }
 

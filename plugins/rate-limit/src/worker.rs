@@ -121,11 +121,13 @@ impl Worker {
         if way.is_some_and(|way| way.gathering.woken(queue, gathered)) {
             self.send(now);
         }
+        self.release();
     }
 
     /// A callout has come to its end.
     pub fn replied(&mut self, token: u32, reply: Result<Vec<u8>, Trouble>, now: Ps) {
         self.ended(vec![(token, reply)], now);
+        self.go_on();
     }
 
     /// A message of the stream to Redis has come.
@@ -133,6 +135,7 @@ impl Worker {
         if let Some(way) = &mut self.redis {
             let ended = way.link.message(token, size);
             self.ended(ended, now);
+            self.go_on();
         }
     }
 
@@ -141,6 +144,7 @@ impl Worker {
         if let Some(way) = &mut self.redis {
             let ended = way.link.closed(token, status);
             self.ended(ended, now);
+            self.go_on();
         }
     }
 
@@ -149,6 +153,9 @@ impl Worker {
             let reply = reply.as_deref().map_err(|trouble| *trouble);
             self.limiter.replied(token, reply, now);
         }
+    }
+
+    fn go_on(&mut self) {
         self.release();
         // Those that go on make room for others, which may be here in a moment.
         self.gather();
@@ -162,6 +169,7 @@ impl Worker {
         }
         self.limiter.tick(now);
         self.send(now);
+        self.go_on();
         self.metrics.publish(&mut self.limiter);
     }
 
@@ -174,7 +182,7 @@ impl Worker {
             ..
         } = self
         else {
-            return self.release();
+            return;
         };
         let (login, login_replies) = limiter.login();
         let login = login.to_vec();
@@ -188,10 +196,9 @@ impl Worker {
             )
         });
         metrics.batches(limiter);
-        self.release();
     }
 
-    /// Lets the streams go on whose verdict is there.
+    /// Lets streams go on whose verdict is there, once in a callback: some of them, and has itself woken for the others.
     fn release(&mut self) {
         let settled = self.limiter.settled();
         if settled.is_empty() {
@@ -214,6 +221,12 @@ impl Worker {
                     others.answer(id, denial.status, &denial.headers(), &denial.body);
                 }
             }
+        }
+        drop(others);
+        if self.limiter.has_settled()
+            && let Some(way) = &mut self.redis
+        {
+            way.gathering.call(self.limiter.gathered());
         }
     }
 

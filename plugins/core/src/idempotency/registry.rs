@@ -13,6 +13,7 @@ use super::scripts::Keys;
 use super::settings::{CommitOrder, Route, Settings};
 use super::store::{Claim, Operation, Store};
 use crate::gcra::Ps;
+use crate::release;
 use std::collections::BTreeMap;
 
 /// How often a key is freed that could not be freed at first.
@@ -137,9 +138,16 @@ impl<S: Store> Registry<S> {
         self.held
     }
 
-    /// What has become of streams that were held.
+    /// What has become of streams that were held, of as many as may be told in one callback. See
+    /// [`Registry::has_settled`].
     pub fn settled(&mut self) -> Vec<(u32, Settled)> {
-        std::mem::take(&mut self.settled)
+        release::some(&mut self.settled)
+    }
+
+    /// Whether there are streams to be told.
+    #[must_use]
+    pub fn has_settled(&self) -> bool {
+        !self.settled.is_empty()
     }
 
     /// A request with a key has come.

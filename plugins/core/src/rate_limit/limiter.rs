@@ -18,6 +18,7 @@ use super::ticket::{Charged, Part, State, Ticket};
 use crate::gcra::Ps;
 use crate::redis::pipe::Pipe;
 use crate::redis::trouble::Trouble;
+use crate::release;
 use crate::slots::SharedData;
 use std::collections::HashMap;
 
@@ -117,10 +118,10 @@ impl<S: SharedData + Clone> Limiter<S> {
         self.tickets.remove(&id);
     }
 
-    /// Whether request `id` waits for its verdict.
+    /// Whether request `id` waits for its verdict, or to be told of it.
     #[must_use]
     pub fn waits(&self, id: u32) -> bool {
-        self.tickets.contains_key(&id)
+        self.tickets.contains_key(&id) || self.settled.iter().any(|(settled, _)| *settled == id)
     }
 
     /// How many requests wait.
@@ -129,9 +130,15 @@ impl<S: SharedData + Clone> Limiter<S> {
         self.tickets.len()
     }
 
-    /// Verdicts on requests that waited.
+    /// Verdicts on requests that waited, as many as may be told of in one callback. See [`Limiter::has_settled`].
     pub fn settled(&mut self) -> Vec<(u32, Verdict)> {
-        std::mem::take(&mut self.settled)
+        release::some(&mut self.settled)
+    }
+
+    /// Whether there are verdicts to be told of.
+    #[must_use]
+    pub fn has_settled(&self) -> bool {
+        !self.settled.is_empty()
     }
 
     pub fn take_table_counters(&mut self) -> TableCounters {

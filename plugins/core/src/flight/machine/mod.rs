@@ -22,6 +22,7 @@ use super::table::{FlightTable, Times};
 use crate::cache::{Bypass, Lookup, Millis};
 use crate::headers::Headers;
 use crate::policy::coalesce::{Coalesce, Route};
+use crate::release::MOST_AT_ONCE;
 use crate::slots::SharedData;
 use ahash::RandomState;
 use background::Fetch;
@@ -33,9 +34,6 @@ pub use reply::Reply;
 
 /// Flights that there is room for, by eights.
 const BUCKETS: u32 = 2_048;
-/// Requests that are let go in one callback. The gateway carries out what a callback asked for when it returns; an answer
-/// passes the filter, which is a callback again, and when that returns the next one is carried out, deeper in the stack.
-const MOST_AT_ONCE: usize = 32;
 /// How often a worker looks for an epoch that it was not told of.
 const EPOCH_LOOK: Millis = 1_000;
 /// How long an upstream may work on an answer before a flight is taken from whoever leads it.

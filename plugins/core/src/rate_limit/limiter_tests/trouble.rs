@@ -66,6 +66,28 @@ fn a_wait_ends_by_its_deadline_whatever_redis_does() {
 }
 
 #[test]
+fn verdicts_are_told_some_at_a_time_and_until_then_requests_wait() {
+    let mut gateway = Gateway::new(1, &[STRICT], redis(OnError::Deny));
+    let ids: Vec<u32> = (0..70)
+        .map(|_| gateway.begin(0, vec![check(0, 10, 1)], START).0)
+        .collect();
+    let worker = &mut gateway.workers[0];
+    worker.tick(START + 50 * MS);
+    let mut told = Vec::new();
+    for count in [32, 32, 6, 0] {
+        assert_eq!(worker.has_settled(), count > 0);
+        let settled = worker.settled();
+        assert_eq!(settled.len(), count);
+        told.extend(settled.into_iter().map(|(id, _)| id));
+        for id in &ids {
+            assert_ne!(worker.waits(*id), told.contains(id));
+        }
+    }
+    told.sort_unstable();
+    assert_eq!(told, ids);
+}
+
+#[test]
 fn a_clock_that_goes_back_does_not_prolong_a_wait() {
     let mut gateway = Gateway::new(1, &[STRICT], redis(OnError::Deny));
     gateway.begin(0, vec![check(0, 10, 1)], START);

@@ -59,7 +59,9 @@ impl Context for Stream {}
 impl Drop for Stream {
     fn drop(&mut self) {
         if self.keyed {
-            with(&self.worker, |worker| worker.ended(self.id, clock::steady()));
+            with(&self.worker, |worker| {
+                worker.ended(self.id, clock::steady())
+            });
         }
     }
 }

@@ -24,6 +24,8 @@ pub enum Route {
     Pooled,
     /// As `Direct`, with the idempotency filter: `idempotency.yaml`.
     Idempotency,
+    /// The same with three Redis that vote: `idempotency-redlock.yaml`.
+    Redlock,
     /// Not at all, with the coalescing filter: `coalesce.yaml`.
     Coalesce,
     /// Without Redis, with the shard-route filter and its shards: `shard-route.yaml`.
@@ -40,11 +42,15 @@ impl Route {
             Self::Stream => "rate-limit-redis-stream.yaml",
             Self::Pooled => "rate-limit-redis-pooled.yaml",
             Self::Idempotency => "idempotency.yaml",
+            Self::Redlock => "idempotency-redlock.yaml",
             Self::Coalesce => "coalesce.yaml",
             Self::ShardRoute => "shard-route.yaml",
         }
     }
 }
+
+/// The clusters of the Redis that vote.
+const VOTERS: [&str; 3] = ["redis-a", "redis-b", "redis-c"];
 
 type Edit = Box<dyn FnOnce(&mut Config)>;
 
@@ -181,7 +187,11 @@ impl Builder {
         let mut config = Config::example_with(self.route.example(), &self.alternatives);
         config.listener_port("gateway", address.port());
         config.endpoints("origin", &[origin.address()]);
-        if !matches!(
+        if self.route == Route::Redlock {
+            for (name, address) in VOTERS.iter().zip(&self.redis) {
+                config.endpoints(name, &[*address]);
+            }
+        } else if !matches!(
             self.route,
             Route::None | Route::Coalesce | Route::ShardRoute
         ) {

@@ -39,6 +39,7 @@ pub fn transport(route: Route) -> Value {
         | Route::Pooled
         | Route::Idempotency
         | Route::Coalesce
+        | Route::Redlock
         | Route::ShardRoute => json!({}),
     }
 }

@@ -134,7 +134,12 @@ fn every_example_is_tested() {
         .collect();
     let tested: BTreeSet<String> = ROUTES
         .iter()
-        .chain([&Route::Idempotency, &Route::Coalesce, &Route::ShardRoute])
+        .chain([
+            &Route::Idempotency,
+            &Route::Redlock,
+            &Route::Coalesce,
+            &Route::ShardRoute,
+        ])
         .map(|route| route.example().to_owned())
         .collect();
     assert_eq!(shipped, tested);
@@ -219,6 +224,13 @@ fn every_example_serves() {
     }
     let redis = Redis::start();
     keeps_answers(Gateway::builder().route(Route::Idempotency).redis(&redis));
+    let three = [Redis::start(), Redis::start(), Redis::start()];
+    let addresses = three.each_ref().map(Redis::address);
+    keeps_answers(
+        Gateway::builder()
+            .route(Route::Redlock)
+            .redis_at(&addresses),
+    );
 }
 
 /// What one request brought answers the next ones.
@@ -321,10 +333,12 @@ fn an_example_allows_a_filter_what_the_list_allows() {
             route.example()
         );
     }
-    let mut config = Config::example(Route::Idempotency.example());
-    let mut idempotency = allowed(config.filter());
-    idempotency.retain(|name| !IDEMPOTENCY_ONLY.contains(&name.as_str()));
-    assert!(idempotency.is_subset(&known.allowed), "{idempotency:?}");
+    for route in [Route::Idempotency, Route::Redlock] {
+        let mut config = Config::example(route.example());
+        let mut idempotency = allowed(config.filter());
+        idempotency.retain(|name| !IDEMPOTENCY_ONLY.contains(&name.as_str()));
+        assert!(idempotency.is_subset(&known.allowed), "{idempotency:?}");
+    }
     let mut config = Config::example(Route::Coalesce.example());
     let mut coalesce = allowed(config.filter());
     coalesce.retain(|name| !COALESCE_ONLY.contains(&name.as_str()));
@@ -390,6 +404,10 @@ fn the_policy_of_every_example_is_valid() {
     let policy = Idempotency::load(policy.as_str().expect("a policy").as_bytes());
     let policy = policy.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(policy.redis.cluster_name, "sluice-redis");
+    let policy = shipped_policy(Route::Redlock).to_string();
+    let policy = Idempotency::load(policy.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    let voters = ["sluice-redis-a", "sluice-redis-b", "sluice-redis-c"];
+    assert_eq!(policy.clusters().collect::<Vec<_>>(), voters);
     let mut config = Config::example(Route::Coalesce.example());
     let policy = config.filter()["configuration"]["value"].clone();
     let policy = Coalesce::load(policy.as_str().expect("a policy").as_bytes());

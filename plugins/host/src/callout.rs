@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Replies are read up to the host's own limit.
 const MAX_REPLY: usize = 32 * 1024 * 1024;
 
-/// POSTs `body` to `cluster`, to be answered within `timeout`; returns the callout's token.
+/// POSTs `body` to `cluster`, whose name is the host as well, to be answered within `timeout`; returns the callout's token.
 ///
 /// # Errors
 /// When the gateway refuses at once (no such cluster, no healthy host): there will be no reply.
@@ -21,7 +21,7 @@ pub fn post(cluster: &str, body: &[u8], timeout: Ps) -> Result<u32, Trouble> {
     let millis = u64::try_from(timeout / (PS_PER_S / 1_000)).unwrap_or(u64::MAX);
     hostcalls::dispatch_http_call(
         cluster,
-        vec![(":method", "POST"), (":path", "/"), (":authority", "redis")],
+        vec![(":method", "POST"), (":path", "/"), (":authority", cluster)],
         Some(body),
         Vec::new(),
         Duration::from_millis(millis.clamp(1, 60_000)),

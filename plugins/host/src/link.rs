@@ -29,7 +29,13 @@ impl Link {
     /// The way that the policy names; nothing is opened before there is something to send.
     #[must_use]
     pub fn new(redis: &Redis) -> Self {
-        let cluster = redis.cluster_name.clone();
+        Self::to(redis, &redis.cluster_name)
+    }
+
+    /// The same way to another cluster.
+    #[must_use]
+    pub fn to(redis: &Redis, cluster: &str) -> Self {
+        let cluster = cluster.to_owned();
         match redis.transport {
             Transport::Callout => Self::Callouts { cluster },
             Transport::Stream => Self::Stream(StreamLink {

@@ -2,6 +2,7 @@
 
 mod metrics;
 mod stream;
+mod ways;
 mod worker;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};

@@ -1,19 +1,20 @@
 //! One worker's exchanges: the registry, and the host services it needs.
 
 use crate::metrics::Metrics;
+use crate::ways::{Records, Ways};
 use proxy_wasm::types::Action;
 use sluice_core::gcra::{PS_PER_S, Ps};
 use sluice_core::idempotency::key_syntax;
 use sluice_core::idempotency::origin::Provenance;
 use sluice_core::idempotency::problem::{self, Answer, Problem};
 use sluice_core::idempotency::redis_store::RedisStore;
+use sluice_core::idempotency::redlock::Redlock;
 use sluice_core::idempotency::registry::{Opening, Registry, ResponseHead, Settled, Step};
 use sluice_core::idempotency::stored::Field;
 use sluice_core::policy::idempotency::Idempotency;
 use sluice_core::redis::trouble::Trouble;
 use sluice_core::selector::Request;
 use sluice_host::gathering::Gathering;
-use sluice_host::link::{Ended, Link};
 use sluice_host::message::CurrentRequest;
 use sluice_host::stream::Others;
 use sluice_host::wakeup::Wakeup;
@@ -49,8 +50,8 @@ pub enum Begun {
 pub struct Worker {
     root: u32,
     policy: Idempotency,
-    registry: Registry<RedisStore>,
-    link: Link,
+    registry: Registry<Records>,
+    ways: Ways,
     gathering: Gathering,
     metrics: Metrics,
     /// Streams that were answered here: the answer passes them as a response. Whether it has a content type.
@@ -66,10 +67,11 @@ impl Worker {
         let routes = settings.routes.iter().map(|route| route.name.as_str());
         let metrics = Metrics::define(routes);
         log::info!("idempotency: {} routes loaded", settings.routes.len());
-        let store = RedisStore::new(&settings);
+        let stores = policy.clusters().map(|_| RedisStore::new(&settings));
+        let store = Redlock::new(stores.collect(), settings.redis.timeout);
         Ok(Self {
             root,
-            link: Link::new(&policy.redis),
+            ways: Ways::new(&policy),
             gathering: Gathering::new(Wakeup::register()?),
             metrics,
             registry: Registry::new(settings, store),
@@ -251,15 +253,14 @@ impl Worker {
 
     /// Has the gathered commands sent soon.
     fn gather(&mut self) {
-        let pipe = self.registry.store().pipe();
-        if pipe.is_ready() {
-            self.gathering.call(pipe.gathered());
+        if let Some(gathered) = Ways::ready(self.registry.store()) {
+            self.gathering.call(gathered);
         }
     }
 
     /// A wake-up has come.
     pub fn woken(&mut self, queue: u32, now: Ps) {
-        let gathered = self.registry.store().pipe().gathered();
+        let gathered = Ways::gathered(self.registry.store());
         if self.gathering.woken(queue, gathered) {
             self.send(now);
         }
@@ -268,30 +269,27 @@ impl Worker {
 
     /// A callout has come to its end.
     pub fn replied(&mut self, token: u32, reply: Result<Vec<u8>, Trouble>, now: Ps) {
-        self.batches_ended(vec![(token, reply)], now);
-        self.go_on(now);
+        let reply = reply.as_deref().map_err(|trouble| *trouble);
+        self.ways.replied(self.registry.store(), token, reply, now);
+        self.answered(now);
     }
 
-    /// A message of the stream to Redis has come.
+    /// A message of a stream to Redis has come.
     pub fn message(&mut self, token: u32, size: usize, now: Ps) {
-        let ended = self.link.message(token, size);
-        self.batches_ended(ended, now);
-        self.go_on(now);
+        self.ways.message(self.registry.store(), token, size, now);
+        self.answered(now);
     }
 
-    /// The stream to Redis has ended.
+    /// A stream to Redis has ended.
     pub fn closed(&mut self, token: u32, status: u32, now: Ps) {
-        let ended = self.link.closed(token, status);
-        self.batches_ended(ended, now);
-        self.go_on(now);
+        self.ways.closed(self.registry.store(), token, status, now);
+        self.answered(now);
     }
 
-    fn batches_ended(&mut self, ended: Ended, now: Ps) {
-        for (token, reply) in ended {
-            let reply = reply.as_deref().map_err(|trouble| *trouble);
-            self.registry.store().replied(token, reply, now);
-        }
+    /// Goes on with what has been answered.
+    fn answered(&mut self, now: Ps) {
         self.registry.answered(now);
+        self.go_on(now);
     }
 
     fn go_on(&mut self, now: Ps) {
@@ -302,10 +300,8 @@ impl Worker {
 
     pub fn tick(&mut self, now: Ps) {
         self.gathering.ticked();
-        let mut overdue = self.link.tick(now);
-        let given_up = self.registry.store().pipe().overdue(now).into_iter();
-        overdue.extend(given_up.map(|token| (token, Err(Trouble::Timeout))));
-        self.batches_ended(overdue, now);
+        self.ways.tick(self.registry.store(), now);
+        self.registry.answered(now);
         self.registry.tick(now);
         self.send(now);
         self.go_on(now);
@@ -314,26 +310,9 @@ impl Worker {
 
     /// Sends what can be sent.
     fn send(&mut self, now: Ps) {
-        let Self {
-            registry,
-            link,
-            metrics,
-            ..
-        } = self;
-        let store = registry.store();
-        let (login, login_replies) = store.pipe().login();
-        let login = login.to_vec();
-        let sizes = store.send(now, |batch| {
-            link.send(
-                &batch.body,
-                batch.replies(),
-                batch.deadline,
-                now,
-                (&login, login_replies),
-            )
-        });
-        sizes.into_iter().for_each(|size| metrics.batch(size));
-        registry.answered(now);
+        let store = self.registry.store();
+        self.ways.send(store, &mut self.metrics, now);
+        self.registry.answered(now);
     }
 
     /// Lets streams go on of which it is known how, once in a callback: some of them, and has itself woken for the others.
@@ -367,14 +346,15 @@ impl Worker {
         }
         drop(others);
         if self.registry.has_settled() {
-            self.gathering.call(self.registry.store().pipe().gathered());
+            let gathered = Ways::gathered(self.registry.store());
+            self.gathering.call(gathered);
         }
     }
 
     fn publish(&mut self) {
         let (open, breaker) = (
             self.registry.open(),
-            self.registry.store().pipe().breaker.is_open(),
+            Ways::breaker_is_open(self.registry.store()),
         );
         self.metrics
             .publish(&mut self.registry.counts, open, breaker);

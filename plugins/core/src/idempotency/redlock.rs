@@ -8,7 +8,7 @@
 //! A fence is the greatest that any of the stores gave. It grows from one execution to the next as far as their clocks
 //! agree, and no further: two executions may ask different stores for most of their votes.
 //!
-//! No policy chooses it yet: a worker has one way to one Redis.
+//! One store by itself is the case in which its own answer is the vote.
 
 use super::store::{Acquired, Committed, Operation, Outcome, Released, Renewed, Store};
 use crate::gcra::Ps;

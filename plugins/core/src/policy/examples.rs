@@ -1,9 +1,9 @@
 //! The worked examples, which the tests hold to the code.
 
-/// Of one filter; the last uses everything that a policy can have.
-pub(crate) type Examples = [(&'static str, &'static str); 3];
+/// Of one filter; the third uses everything that a policy can have at once.
+pub(crate) type Examples = &'static [(&'static str, &'static str)];
 
-pub(super) const RATE_LIMIT: Examples = [
+pub(super) const RATE_LIMIT: Examples = &[
     (
         "rate-limit-minimal.json",
         include_str!("../../../../envoy-config/policies/rate-limit-minimal.json"),
@@ -18,7 +18,7 @@ pub(super) const RATE_LIMIT: Examples = [
     ),
 ];
 
-pub(super) const COALESCE: Examples = [
+pub(super) const COALESCE: Examples = &[
     (
         "coalesce-minimal.json",
         include_str!("../../../../envoy-config/policies/coalesce-minimal.json"),
@@ -33,7 +33,7 @@ pub(super) const COALESCE: Examples = [
     ),
 ];
 
-pub(super) const IDEMPOTENCY: Examples = [
+pub(super) const IDEMPOTENCY: Examples = &[
     (
         "idempotency-minimal.json",
         include_str!("../../../../envoy-config/policies/idempotency-minimal.json"),
@@ -46,9 +46,13 @@ pub(super) const IDEMPOTENCY: Examples = [
         "idempotency-full.json",
         include_str!("../../../../envoy-config/policies/idempotency-full.json"),
     ),
+    (
+        "idempotency-redlock.json",
+        include_str!("../../../../envoy-config/policies/idempotency-redlock.json"),
+    ),
 ];
 
-pub(crate) const SHARD_ROUTE: Examples = [
+pub(crate) const SHARD_ROUTE: Examples = &[
     (
         "shard-route-minimal.json",
         include_str!("../../../../envoy-config/policies/shard-route-minimal.json"),

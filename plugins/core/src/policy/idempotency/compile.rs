@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::durability::Compiled;
 use super::json::{
     CommitOrderJson, KeyModeJson, METHODS, OnCommitErrorJson, OnMissingScopeJson, OnStoreErrorJson,
     OnTimeoutJson, OutboxJson, PolicyJson, RouteJson, TrimJson,
@@ -35,15 +36,21 @@ const CLUSTER_PARTITIONS: u16 = 64;
 /// What routes are checked against.
 struct Whole<'p> {
     redis: &'p Redis,
+    /// Several Redis vote.
+    votes: bool,
     fence_header: &'p str,
     gateway_buffer: u64,
     max_held: u64,
 }
 
 pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
-    let (redis, durability) = json
+    let Compiled {
+        redis,
+        durability,
+        others,
+    } = json
         .redis
-        .compile_both()
+        .compile_all()
         .map_err(|(field, problem)| PolicyError::new(format!("redis.{field}"), problem))?;
     if FRAMING.contains(&json.fence_header.0.as_str()) {
         return Err(PolicyError::new(
@@ -56,6 +63,7 @@ pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
     }
     let whole = Whole {
         redis: &redis,
+        votes: !others.is_empty(),
         fence_header: &json.fence_header.0,
         gateway_buffer: json.gateway_buffer.0,
         max_held: json.worker.max_held.0,
@@ -101,6 +109,7 @@ pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
         max_held: bytes(json.worker.max_held.0),
         redis,
         durability,
+        others,
     })
 }
 
@@ -118,6 +127,10 @@ fn compile_route(json: RouteJson, whole: &Whole<'_>) -> Result<Route, Mistake> {
             json.key_header.0
         );
         return mistake("key_header", problem);
+    }
+    if whole.votes && json.outbox.is_some() {
+        let problem = "found with `redis.redlock`, expected none: most of the Redis have an event, and none has all";
+        return mistake("outbox", problem.to_owned());
     }
     let (lease, execution) = times(&json, whole)?;
     let (max_request_body, max_response_body) = sizes(&json, whole)?;

@@ -26,16 +26,33 @@ pub(super) struct DurabilityJson {
     timeout: Option<Span<1, 30_000>>,
 }
 
+/// A policy's `redis`, checked.
+pub(super) struct Compiled {
+    pub(super) redis: Redis,
+    pub(super) durability: Option<Durability>,
+    /// The clusters of the Redis that vote besides.
+    pub(super) others: Vec<String>,
+}
+
 impl RedisJson {
     /// # Errors
     /// The field at fault, and what is wrong.
-    pub(super) fn compile_both(
-        mut self,
-    ) -> Result<(Redis, Option<Durability>), (&'static str, String)> {
-        let durability = self.durability.take();
-        let redis = self.compile()?;
-        let durability = durability.map(|json| json.compile(&redis)).transpose()?;
-        Ok((redis, durability))
+    pub(super) fn compile_all(mut self) -> Result<Compiled, (String, String)> {
+        let (durability, redlock) = (self.durability.take(), self.redlock.take());
+        if durability.is_some() && redlock.is_some() {
+            let problem = "found with `redlock`, expected one of the two: a vote counts when one Redis has it (let each \
+                           have `appendfsync always`)";
+            return Err(("durability".to_owned(), problem.to_owned()));
+        }
+        let named = |(field, problem): (&str, String)| (field.to_owned(), problem);
+        let redis = self.compile().map_err(named)?;
+        let durability = durability.map(|json| json.compile(&redis));
+        let others = redlock.map(|json| json.compile(&redis.cluster_name));
+        Ok(Compiled {
+            durability: durability.transpose().map_err(named)?,
+            others: others.transpose()?.unwrap_or_default(),
+            redis,
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::at_rest::AtRestJson;
 use super::durability::DurabilityJson;
+use super::redlock::RedlockJson;
 use super::replay::{FieldNames, ReplayHeadersJson};
 use super::statuses::Statuses;
 use crate::policy::redis::json::redis_object;
@@ -68,6 +69,8 @@ redis_object! {
     pub(super) struct RedisJson {
         /// Who else must have a record before it counts. Default: nobody.
         pub(super) durability: Option<DurabilityJson>,
+        /// Further Redis that vote with this one. Default: none.
+        pub(super) redlock: Option<RedlockJson>,
     }
 }
 

@@ -7,6 +7,7 @@ mod at_rest;
 mod compile;
 mod durability;
 pub mod json;
+mod redlock;
 mod replay;
 pub(in crate::policy) mod statuses;
 
@@ -28,6 +29,8 @@ pub struct Idempotency {
     pub client_ip: ClientIp,
     pub redis: Redis,
     pub durability: Option<Durability>,
+    /// The clusters of the Redis that vote besides the first: none, or an even number.
+    pub others: Vec<String>,
     /// 1 to 256.
     pub partitions: u16,
     /// Lower case.
@@ -88,6 +91,12 @@ impl Idempotency {
             },
         )?;
         Ok(Scope::new(&subject, route, key.as_bytes()))
+    }
+
+    /// The gateway's clusters that lead to a Redis with records: one, or an odd number of those that vote.
+    pub fn clusters(&self) -> impl Iterator<Item = &str> {
+        let others = self.others.iter().map(String::as_str);
+        std::iter::once(self.redis.cluster_name.as_str()).chain(others)
     }
 
     /// Where the records live.

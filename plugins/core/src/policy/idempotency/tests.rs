@@ -194,6 +194,16 @@ fn a_sealing_key_that_the_environment_does_not_have_is_refused() {
 }
 
 #[test]
+fn several_redis_vote_and_one_does_not() {
+    let clusters = |index| {
+        let policy = example(index);
+        policy.clusters().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(clusters(0), ["redis"]);
+    assert_eq!(clusters(3), ["redis-a", "redis-b", "redis-c"]);
+}
+
+#[test]
 fn a_variable_that_is_not_set_is_named() {
     assert_eq!(
         example(1).settings(|_| None).unwrap_err(),

@@ -264,8 +264,8 @@ const BUGS: &[Bug] = &[
             ),
             edit(
                 "plugins/idempotency/src/worker.rs",
-                "self.batches_ended(overdue, now);",
-                "if !{on} { self.batches_ended(overdue, now); }",
+                "self.ways.tick(self.registry.store(), now);",
+                "if !{on} { self.ways.tick(self.registry.store(), now); }",
             ),
         ],
         breaks: &[Answer],

@@ -166,8 +166,9 @@ impl Policy {
             0 => lease_ms,
             _ => rng.u64(lease_ms..=(retention_ms / 2).min(4000)),
         };
+        let stream = rng.bool();
         Self {
-            stream: rng.bool(),
+            stream,
             hash_slots: rng.u8(..3) == 0,
             timeout_ms,
             breaker_failures: rng.u64(1..=6),
@@ -193,7 +194,8 @@ impl Policy {
             outbox: rng.bool(),
             compressed: rng.u8(..4) == 0,
             encrypted: rng.u8(..4) == 0,
-            durable: rng.u8(..4) == 0,
+            // The connection of a callout does not wait for replicas.
+            durable: rng.bool() && stream,
             max_open: if rng.u8(..10) == 0 {
                 rng.usize(1..=3)
             } else {

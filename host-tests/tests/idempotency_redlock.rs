@@ -43,7 +43,7 @@ fn refused() -> (u16, String) {
 
 /// Of those that come at the same moment each may have some of the votes. Then nobody has the key, and all may ask again.
 #[test]
-fn of_many_at_once_one_is_carried_out_and_all_three_know() {
+fn of_many_at_once_one_is_carried_out_and_a_majority_knows() {
     let service = Service::counting();
     let redis = three();
     let gateways = [start(&redis, &service, 2), start(&redis, &service, 2)];
@@ -54,9 +54,8 @@ fn of_many_at_once_one_is_carried_out_and_all_three_know() {
         }
     });
     assert_eq!(service.count(), 1);
-    for one in &redis {
-        wait::until("all to have it", || records(one).len() == 1);
-    }
+    let known = || redis.iter().filter(|one| records(one).len() == 1).count();
+    wait::until("a majority to have it", || known() >= 2);
     gateways.iter().for_each(assert_sound);
 }
 

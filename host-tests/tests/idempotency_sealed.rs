@@ -82,15 +82,13 @@ fn envoy_does_not_start_without_the_keys() {
     let (redis, service) = (Redis::start(), service());
     let log = sealing(&service, &redis, &["OLD", "LOST"])
         .try_start()
-        .err()
-        .expect("a refusal");
+        .expect_err("a refusal");
     let expected = "at_rest.keys[1].env: found no variable LOST in the VM's environment";
     assert!(log.contains(expected), "{log}");
     let log = sealing(&service, &redis, &["OLD"])
         .env("OLD", "c2hvcnQ=")
         .try_start()
-        .err()
-        .expect("a refusal");
+        .expect_err("a refusal");
     let expected = "at_rest.keys[0].env: found 5 bytes, expected 32 bytes in base64";
     assert!(log.contains(expected), "{log}");
     assert!(!log.contains("c2hvcnQ="), "a key in the log");

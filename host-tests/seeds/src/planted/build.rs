@@ -44,8 +44,9 @@ pub fn planted_script(file: &str, text: &str) -> &'static str {
 pub fn build(filter: &Filter) -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let built = target.join("planted/target");
     let folder = target.join("planted").join(filter.name);
+    // Not one for all filters: Cargo takes the crates of two workspaces for the same when their paths within are.
+    let built = folder.join("target");
     fs::create_dir_all(&folder).unwrap();
     write(&folder.join("Cargo.toml"), &workspace(filter));
     write(

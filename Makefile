@@ -8,9 +8,9 @@ SHELL := bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 WASM := wasm32-wasip1
 # Those that users load, and those of the tests.
-FILTERS := rate-limit resp-bridge shard-route
+FILTERS := rate-limit resp-bridge
 # Compiled for size: they wait for others most of the time.
-SMALL_FILTERS := coalesce idempotency
+SMALL_FILTERS := coalesce idempotency shard-route
 TEST_FILTERS := noop probe
 # A filter of more bytes than this is not built: every gateway compiles it at start.
 MAX_SIZE := 614400

@@ -28,7 +28,7 @@ pub enum Command {
         #[command(subcommand)]
         command: Box<Idem>,
     },
-    /// Says where keys are, what a change of the shards moves, and how even they are
+    /// Says where keys are, what a change of the shards moves, and how even they are; publishes tables
     Shard {
         #[command(subcommand)]
         command: Shard,
@@ -67,6 +67,21 @@ pub enum Shard {
         /// The table; may be left out if there is one
         #[arg(long)]
         table: Option<String>,
+    },
+    /// Publishes the tables of a policy in Redis, for gateways to take while they run
+    Publish {
+        /// The policy, a JSON file with `refresh`: its tables and their version are published
+        #[arg(long)]
+        policy: PathBuf,
+        /// Redis, as `redis://user:password@host:port/database`.
+        /// Without a password here the policy's is used, if its variable is set
+        #[arg(
+            long,
+            env = "SLUICE_REDIS_URL",
+            hide_env_values = true,
+            default_value = "redis://127.0.0.1:6379"
+        )]
+        redis: String,
     },
     /// Says how a list of keys is spread over the shards
     Skew {

@@ -1,4 +1,7 @@
-//! `sluice shard`: where keys are, what a change moves, how even the shards are. By the policy alone: nothing is asked.
+//! `sluice shard`: where keys are, what a change moves, how even the shards are, by the policy alone; and publishing
+//! tables.
+
+mod publish;
 
 use std::path::Path;
 
@@ -44,6 +47,7 @@ pub fn run(command: Shard) -> Result<(), Refusal> {
             })?;
             println!("{planned}");
         }
+        Shard::Publish { policy, redis } => publish::run(&policy, &redis)?,
         Shard::Skew {
             policy,
             keys,

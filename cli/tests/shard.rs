@@ -126,3 +126,59 @@ fn skew_is_told_of_a_list_of_keys() {
     assert!(out.contains("2000 keys; the fullest shard has "), "{out}");
     assert!(out.contains("the hottest slot is "), "{out}");
 }
+
+const REFRESHED: &str = r#"{
+    "refresh": {"version": VERSION, "secret": "0123456789abcdef"}, "redis": {"cluster": "redis"},
+    "tables": {"t": {"shards": ["a", "b"]}},
+    "routes": [{"name": "r", "table": "t", "key": ["consumer"]}]
+}"#;
+
+#[test]
+fn tables_are_published_and_an_older_version_is_not() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let redis = host_tests::redis::Redis::start();
+    let url = format!("redis://{}", redis.address());
+    let publish = |version: &str, url: &str| {
+        let text = REFRESHED.replace("VERSION", version);
+        let file = written(folder.path(), "policy.json", &text);
+        shard(&[
+            "publish",
+            "--policy",
+            &file.to_string_lossy(),
+            "--redis",
+            url,
+        ])
+    };
+    let (code, out, error) = publish("3", &url);
+    assert_eq!(
+        (code, out.as_str(), error.as_str()),
+        (
+            0,
+            "version 3 is published at sluice:shard-tables:tables, after 0\n",
+            ""
+        )
+    );
+    let (code, out, _) = publish("12", &url);
+    assert_eq!((code, out.ends_with("after 3\n")), (0, true), "{out}");
+    for older in ["12", "11"] {
+        let (code, _, error) = publish(older, &url);
+        let said = format!(
+            "found {older}, expected more than 12, which is published at sluice:shard-tables:tables\n"
+        );
+        assert!(code == 1 && error.ends_with(&said), "{error}");
+    }
+    let there: Vec<String> =
+        redis.query(&["HMGET", "sluice:shard-tables:tables", "version", "tables"]);
+    assert_eq!(there, ["12", r#"{"tables":{"t":{"shards":["a","b"]}}}"#]);
+    let (code, _, error) = publish("0", &url);
+    assert!(
+        code == 1 && error.ends_with("refresh.version: found 0, expected at least 1\n"),
+        "{error}"
+    );
+    let (code, _, error) = publish("13", "redis://127.0.0.1:1");
+    assert!(code == 3 && error.starts_with("redis: "), "{error}");
+    let users = example("shard-route-users.json");
+    let (code, _, error) = shard(&["publish", "--policy", &users, "--redis", &url]);
+    let said = "refresh: found nothing, expected where the tables are published\n";
+    assert!(code == 1 && error.ends_with(said), "{error}");
+}

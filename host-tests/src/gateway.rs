@@ -194,7 +194,8 @@ impl Builder {
         } else if !matches!(
             self.route,
             Route::None | Route::Coalesce | Route::ShardRoute
-        ) {
+        ) || !self.redis.is_empty()
+        {
             assert!(
                 !self.redis.is_empty(),
                 "the route {:?} needs a Redis",

@@ -276,6 +276,10 @@ fn every_problem_and_metric_of_shard_routing_is_described() {
         "table.NAME.shard.NAME.in_flight",
         "table.NAME.shard.NAME.slots",
         "unremembered_writes",
+        "tables_version",
+        "refresh.failed",
+        "refresh.rejected",
+        "refresh.older",
     ] {
         let full = format!("`sluice_shard_route.{name}`");
         assert!(

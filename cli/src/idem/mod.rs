@@ -2,7 +2,7 @@
 
 mod record;
 mod resolve;
-mod servers;
+pub mod servers;
 mod show;
 
 use std::path::Path;
@@ -47,7 +47,7 @@ pub fn run(command: Idem) -> Result<(), Refusal> {
 
 fn open(store: &Store) -> Result<(Idempotency, Servers), Refusal> {
     let policy = load(&store.policy)?;
-    let servers = Servers::connect(&store.redis, &policy)?;
+    let servers = Servers::connect(&store.redis, &policy.redis)?;
     Ok((policy, servers))
 }
 
@@ -72,6 +72,6 @@ fn scope(policy: &Idempotency, which: &Which) -> Result<Scope, Refusal> {
     }
 }
 
-fn environment(name: &str) -> Option<String> {
+pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

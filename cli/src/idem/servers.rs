@@ -3,7 +3,7 @@
 use redis::{
     Client, Connection, ConnectionLike, ErrorKind, IntoConnectionInfo, ServerErrorKind, Value,
 };
-use sluice_core::policy::idempotency::Idempotency;
+use sluice_core::policy::redis::Redis;
 use sluice_core::redis::resp::Reply;
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Servers(Vec<Connection>);
 
 impl Servers {
-    pub fn connect(urls: &[String], policy: &Idempotency) -> Result<Self, Refusal> {
-        let connect = |url: &String| connect(url, policy).map_err(refusal);
+    pub fn connect(urls: &[String], settings: &Redis) -> Result<Self, Refusal> {
+        let connect = |url: &String| connect(url, settings).map_err(refusal);
         Ok(Self(urls.iter().map(connect).collect::<Result<_, _>>()?))
     }
 
@@ -39,11 +39,11 @@ impl Servers {
 }
 
 /// The password of the policy, where the URL has none.
-fn connect(url: &str, policy: &Idempotency) -> redis::RedisResult<Connection> {
+pub fn connect(url: &str, policy: &Redis) -> redis::RedisResult<Connection> {
     let info = url.into_connection_info()?;
     let mut settings = info.redis_settings().clone();
     if settings.password().is_none()
-        && let Ok(login) = policy.redis.login(environment)
+        && let Ok(login) = policy.login(environment)
         && let Some(password) = login.password
     {
         settings = settings.set_password(password);
@@ -52,7 +52,7 @@ fn connect(url: &str, policy: &Idempotency) -> redis::RedisResult<Connection> {
         }
     }
     if settings.db() == 0 {
-        settings = settings.set_db(policy.redis.database.into());
+        settings = settings.set_db(policy.database.into());
     }
     let client = Client::open(info.set_redis_settings(settings))?;
     let connection = client.get_connection_with_timeout(PATIENCE)?;

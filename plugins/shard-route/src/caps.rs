@@ -5,6 +5,7 @@ use sluice_core::policy::shard_route::{Cap, ShardRoute};
 use sluice_core::shard::gradient::{Bounds, Gradient};
 use sluice_core::shard::in_flight::{Entrance, InFlight};
 use sluice_core::shard::queue::Queue;
+use sluice_core::shard::seats::Seats;
 use sluice_host::shared::GatewayShared;
 
 /// What a request comes to that wants to go to a shard.
@@ -12,117 +13,136 @@ use sluice_host::shared::GatewayShared;
 pub enum Turn {
     /// Nothing is counted there.
     Free,
-    /// It is in; [`Caps::leave`] when it ends.
-    In(usize),
+    /// It is in, since then; [`Caps::leave`] when it ends.
+    In(Ps),
     /// It waits; [`Caps::forget`] when it ends before its turn.
-    Waits(usize),
+    Waits,
     /// There is no room. Whole seconds to wait.
     Busy(u64),
 }
 
-/// The caps of one worker. Shards are given by their numbers among those that have a cap.
+/// The caps of one worker. Shards are given by their [`Seats`].
 pub struct Caps {
     in_flight: InFlight<GatewayShared>,
-    shards: Vec<Capped>,
-    /// By table and by shard: its number.
-    numbers: Vec<Vec<Option<usize>>>,
+    /// None of a shard that never had a cap.
+    shards: Vec<Option<Capped>>,
     queue: Queue,
 }
 
 struct Capped {
-    cap: Cap,
+    /// Its number among those that are counted.
+    number: usize,
+    /// None: it has no cap any more.
+    cap: Option<Cap>,
     most: u32,
     found: Option<(Gradient, Bounds)>,
 }
 
 impl Capped {
     fn most(&self) -> u32 {
-        self.found
-            .as_ref()
-            .map_or(self.most, |(gradient, _)| gradient.limit())
+        match &self.found {
+            Some((gradient, _)) => gradient.limit(),
+            None => self.most,
+        }
     }
 }
 
 impl Caps {
-    pub fn new(policy: &ShardRoute, worker: u64) -> Self {
-        let mut in_flight = InFlight::new(GatewayShared, worker);
-        let (mut shards, mut numbers) = (Vec::new(), Vec::new());
-        for table in &policy.tables {
-            let hosts = table.directory.hosts.iter().map(|host| {
-                let (cap, most) = table.cap.zip(host.max_in_flight)?;
-                let bounds = cap.bounds(most);
-                shards.push(Capped {
-                    cap,
-                    most,
-                    found: bounds.map(|bounds| (Gradient::new(bounds), bounds)),
-                });
-                Some(in_flight.add(&table.directory.name, &host.name))
-            });
-            numbers.push(hosts.collect());
-        }
+    pub fn new(worker: u64) -> Self {
         Self {
-            in_flight,
-            shards,
-            numbers,
+            in_flight: InFlight::new(GatewayShared, worker),
+            shards: Vec::new(),
             queue: Queue::default(),
         }
     }
 
-    /// The number of a shard of a table.
-    pub fn number(&self, table: usize, shard: u16) -> Option<usize> {
-        let shards = self.numbers.get(table)?;
-        shards.get(usize::from(shard)).copied().flatten()
+    /// Takes the caps of other tables. What is under way stays counted.
+    pub fn take(&mut self, policy: &ShardRoute, seats: &Seats) {
+        let Self {
+            in_flight, shards, ..
+        } = self;
+        shards.resize_with(seats.len(), || None);
+        for shard in shards.iter_mut().flatten() {
+            (shard.cap, shard.most, shard.found) = (None, u32::MAX, None);
+        }
+        for (place, table) in policy.tables.iter().enumerate() {
+            for (shard, host) in (0..).zip(&table.directory.hosts) {
+                let capped = seats.of(place, shard).and_then(|seat| shards.get_mut(seat));
+                let (Some(capped), Some((cap, most))) = (capped, table.cap.zip(host.max_in_flight))
+                else {
+                    continue;
+                };
+                let number = match capped {
+                    Some(known) => known.number,
+                    None => in_flight.add(&table.directory.name, &host.name),
+                };
+                let bounds = cap.bounds(most);
+                *capped = Some(Capped {
+                    number,
+                    cap: Some(cap),
+                    most,
+                    found: bounds.map(|bounds| (Gradient::new(bounds), bounds)),
+                });
+            }
+        }
+    }
+
+    fn of(&self, seat: usize) -> Option<&Capped> {
+        self.shards.get(seat)?.as_ref()
     }
 
     /// A request of `stream` wants to go there.
-    pub fn enter(&mut self, number: Option<usize>, stream: u32, now: Ps) -> Turn {
-        let Some((number, shard)) =
-            number.and_then(|number| Some((number, self.shards.get(number)?)))
-        else {
+    pub fn enter(&mut self, seat: usize, stream: u32, now: impl FnOnce() -> Ps) -> Turn {
+        let Self {
+            in_flight,
+            shards,
+            queue,
+        } = self;
+        let shard = shards.get(seat).and_then(Option::as_ref);
+        let Some((shard, cap)) = shard.and_then(|shard| Some((shard, shard.cap?))) else {
             return Turn::Free;
         };
+        let now = now();
         // Nobody overtakes those who wait.
-        if !self.queue.has(number)
-            && self.in_flight.enter(number, shard.most(), now) == Entrance::Open
-        {
-            return Turn::In(number);
+        if !queue.has(seat) && in_flight.enter(shard.number, shard.most(), now) == Entrance::Open {
+            return Turn::In(now);
         }
-        let waits = shard.cap.queue.is_some_and(|queue| {
-            let until = now + queue.wait.as_micros() * PS_PER_US;
-            self.queue.push(number, stream, until, queue.most)
+        let waits = cap.queue.is_some_and(|rule| {
+            let until = now + rule.wait.as_micros() * PS_PER_US;
+            queue.push(seat, stream, until, rule.most)
         });
         if waits {
-            Turn::Waits(number)
+            Turn::Waits
         } else {
-            Turn::Busy(shard.cap.retry_after)
+            Turn::Busy(cap.retry_after)
         }
     }
 
     /// What a request to this shard is told to wait that has waited for nothing.
-    pub fn retry_after(&self, number: usize) -> u64 {
-        self.shards
-            .get(number)
-            .map_or(1, |shard| shard.cap.retry_after)
+    pub fn retry_after(&self, seat: usize) -> u64 {
+        let cap = self.of(seat).and_then(|shard| shard.cap);
+        cap.map_or(1, |cap| cap.retry_after)
     }
 
     /// A request that was in has ended.
-    pub fn leave(&mut self, number: usize, now: Ps) {
-        self.in_flight.leave(number, now);
+    pub fn leave(&mut self, seat: usize, now: Ps) {
+        if let Some(number) = self.of(seat).map(|shard| shard.number) {
+            self.in_flight.leave(number, now);
+        }
     }
 
     /// A request that waited has ended.
-    pub fn forget(&mut self, number: usize, stream: u32) {
-        self.queue.forget(number, stream);
+    pub fn forget(&mut self, seat: usize, stream: u32) {
+        self.queue.forget(seat, stream);
     }
 
     /// An answer has come after `took`.
-    pub fn answered(&mut self, number: usize, took: Ps) {
-        let under_way = self.in_flight.own(number);
-        if let Some(Capped {
-            found: Some((gradient, bounds)),
-            ..
-        }) = self.shards.get_mut(number)
-        {
+    pub fn answered(&mut self, seat: usize, took: Ps) {
+        let Some(Some(shard)) = self.shards.get_mut(seat) else {
+            return;
+        };
+        if let Some((gradient, bounds)) = &mut shard.found {
+            let under_way = self.in_flight.own(shard.number);
             *gradient = gradient.answered(took, under_way, *bounds);
         }
     }
@@ -140,9 +160,11 @@ impl Caps {
             shards,
             ..
         } = self;
-        queue.pump(now, |number, _| {
-            let most = shards.get(number).map_or(0, Capped::most);
-            in_flight.enter(number, most, now) == Entrance::Open
+        queue.pump(now, |seat, _| {
+            let shard = shards.get(seat).and_then(Option::as_ref);
+            shard.is_some_and(|shard| {
+                in_flight.enter(shard.number, shard.most(), now) == Entrance::Open
+            })
         })
     }
 
@@ -150,9 +172,9 @@ impl Caps {
         self.in_flight.tick(now);
     }
 
-    /// What this worker has at a shard.
-    pub fn own(&self, number: usize) -> u32 {
-        self.in_flight.own(number)
+    /// What this worker has at a shard; none where that is not counted.
+    pub fn own(&self, seat: usize) -> Option<u32> {
+        Some(self.in_flight.own(self.of(seat)?.number))
     }
 
     /// The plugin is going.

@@ -3,13 +3,14 @@
 mod caps;
 mod edits;
 mod metrics;
+mod newer;
 mod stream;
 mod worker;
 mod writes;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{ContextType, LogLevel};
-use sluice_host::{clock, configuration};
+use sluice_host::{callout, clock, configuration};
 use std::cell::RefCell;
 use std::rc::Rc;
 use stream::Stream;
@@ -33,7 +34,26 @@ struct Root {
     worker: SharedWorker,
 }
 
-impl Context for Root {}
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
+        let reply = callout::reply(headers, body);
+        with(&self.worker, |worker| {
+            worker.replied(token, reply, clock::now())
+        });
+    }
+
+    fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
+        with(&self.worker, |worker| {
+            worker.message(token, size, clock::now())
+        });
+    }
+
+    fn on_grpc_stream_close(&mut self, token: u32, status: u32) {
+        with(&self.worker, |worker| {
+            worker.closed(token, status, clock::now())
+        });
+    }
+}
 
 impl Drop for Root {
     fn drop(&mut self) {

@@ -3,14 +3,18 @@
 use crate::caps::{Caps, Turn};
 use crate::edits;
 use crate::metrics::Metrics;
+use crate::newer::Newer;
 use crate::writes::{Write, Writes};
 use proxy_wasm::types::Action;
 use sluice_core::gcra::{PS_PER_S, Ps};
 use sluice_core::headers::Headers;
 use sluice_core::policy::shard_route::{Found, ShardRoute};
+use sluice_core::redis::trouble::Trouble;
 use sluice_core::selector::Request;
 use sluice_core::shard::Problem;
 use sluice_core::shard::decide::{self, Head, Refusal, Role};
+use sluice_core::shard::published::Published;
+use sluice_core::shard::seats::{MAX_SEATS, Seats};
 use sluice_host::message::{self, CurrentRequest};
 use sluice_host::stream::Others;
 use sluice_host::wakeup::Wakeup;
@@ -54,11 +58,10 @@ enum Kept {
 
 /// What is to be done when it is answered, or ends.
 struct Sent {
-    table: usize,
-    shard: u16,
-    /// It is counted there.
-    number: Option<usize>,
-    since: Ps,
+    /// The shard's, whatever the tables are by then.
+    seat: usize,
+    /// It is counted there, since then.
+    counted: Option<Ps>,
     role: Option<Role>,
     write: Option<Write>,
 }
@@ -66,6 +69,9 @@ struct Sent {
 pub struct Worker {
     root: u32,
     policy: ShardRoute,
+    seats: Seats,
+    /// None where tables stay as they are.
+    newer: Option<Newer>,
     caps: Caps,
     writes: Writes,
     metrics: Metrics,
@@ -81,9 +87,8 @@ impl Worker {
     pub fn load(root: u32, configuration: &[u8]) -> Result<Self, String> {
         let mut policy = ShardRoute::load(configuration).map_err(|problem| problem.to_string())?;
         policy.bind(configuration::environment)?;
-        let waits = policy.queues() || policy.reads_bodies();
-        clock::tick_every(if waits { TICK } else { ROUND });
-        let caps = Caps::new(&policy, random::number());
+        let newer = policy.refresh.as_ref();
+        let newer = newer.map(|source| Newer::new(configuration, source));
         for table in &policy.tables {
             let shards = table.directory.hosts.len();
             log::info!(
@@ -91,17 +96,100 @@ impl Worker {
                 table.directory.name
             );
         }
-        Ok(Self {
+        let mut worker = Self {
             root,
+            seats: Seats::default(),
+            newer: newer.transpose()?,
             writes: Writes::new(),
-            metrics: Metrics::define(&policy, &caps),
-            caps,
-            policy,
+            metrics: Metrics::define(&policy),
+            caps: Caps::new(random::number()),
+            policy: policy.clone(),
             wakeup: Wakeup::register()?,
             waking: false,
             kept: HashMap::new(),
             next_round: 0,
-        })
+        };
+        if !worker.take(policy) {
+            return Err(format!(
+                "tables: expected at most {MAX_SEATS} shards in all"
+            ));
+        }
+        worker.from_others();
+        Ok(worker)
+    }
+
+    /// Goes by this policy from now on. False when there have been too many shards.
+    fn take(&mut self, policy: ShardRoute) -> bool {
+        let directories = policy.tables.iter().map(|table| &table.directory);
+        if self.seats.take(directories).is_err() {
+            return false;
+        }
+        self.policy = policy;
+        self.caps.take(&self.policy, &self.seats);
+        self.metrics.take(&self.policy, &self.seats, &self.caps);
+        self.set_pace();
+        true
+    }
+
+    fn set_pace(&self) {
+        let waits = self.policy.queues() || self.policy.reads_bodies() || self.is_waiting();
+        clock::tick_every(if waits { TICK } else { ROUND });
+    }
+
+    /// Whether it has to be known first which tables are in force.
+    fn is_waiting(&self) -> bool {
+        self.newer.as_ref().is_some_and(Newer::is_waiting)
+    }
+
+    /// Takes what another worker has found, this process's VMs before this one included.
+    fn from_others(&mut self) {
+        let found = self.newer.as_ref().and_then(Newer::from_others);
+        self.adopt(found);
+    }
+
+    /// Tables have come that are newer.
+    fn adopt(&mut self, found: Option<Published>) {
+        let (Some(published), Some(newer)) = (found, &mut self.newer) else {
+            return;
+        };
+        let Some(policy) = newer.policy(&published) else {
+            return;
+        };
+        if self.take(policy) {
+            if let Some(newer) = &mut self.newer {
+                newer.adopted(&published);
+            }
+            self.set_pace();
+        } else if let Some(newer) = &mut self.newer {
+            log::error!(
+                "shard-route: there have been more than {MAX_SEATS} shards: load the policy anew"
+            );
+            newer.refused(published.version);
+        }
+    }
+
+    /// A callout has come to its end.
+    pub fn replied(&mut self, token: u32, reply: Result<Vec<u8>, Trouble>, now: Ps) {
+        self.news(|newer| newer.replied(token, reply, now));
+    }
+
+    /// A message of the stream to Redis has come.
+    pub fn message(&mut self, token: u32, size: usize, now: Ps) {
+        self.news(|newer| newer.message(token, size, now));
+    }
+
+    /// The stream to Redis has ended.
+    pub fn closed(&mut self, token: u32, status: u32, now: Ps) {
+        self.news(|newer| newer.closed(token, status, now));
+    }
+
+    fn news(&mut self, ask: impl FnOnce(&mut Newer) -> Option<Published>) {
+        let waited = self.is_waiting();
+        let found = self.newer.as_mut().and_then(ask);
+        self.adopt(found);
+        if waited != self.is_waiting() {
+            self.set_pace();
+        }
     }
 
     /// A request has come.
@@ -128,6 +216,15 @@ impl Worker {
             self.routed();
             return Begun::Done;
         };
+        if self.is_waiting() {
+            let problem = Problem::TablesUnknown;
+            self.metrics.refused(index, problem, None);
+            edits::answer(Refusal {
+                problem,
+                retry_after: 1,
+            });
+            return Begun::Refused;
+        }
         let found = target.find(&request, &self.policy.client_ip, ends);
         if found == Found::InBody {
             let wait = target.body.as_ref().map_or(0, |body| body.wait);
@@ -160,7 +257,7 @@ impl Worker {
         let target = self.policy.routes.get(route);
         let rule = target.and_then(|route| route.target.as_ref()?.body.as_ref());
         if rule.is_some_and(|rule| size > rule.max) {
-            return self.refuse(id, route, Problem::BodyTooLarge, None);
+            return self.refuse(id, route, Problem::BodyTooLarge);
         }
         seen.extend(message::request_body(seen.len(), size));
         if ends {
@@ -217,6 +314,7 @@ impl Worker {
     ) -> Result<bool, Refusal> {
         let Self {
             policy,
+            seats,
             caps,
             writes,
             metrics,
@@ -241,12 +339,14 @@ impl Worker {
         );
         let decision = decided.inspect_err(|refusal| {
             let place = match found {
-                Found::Key(key) => Some((target.table, directory.locate(key).shard)),
+                Found::Key(key) => seats.of(target.table, directory.locate(key).shard),
                 _ => None,
             };
             metrics.refused(index, refusal.problem, place);
         })?;
-        let shard = decision.place.shard;
+        let Some(seat) = seats.of(target.table, decision.place.shard) else {
+            return Ok(false);
+        };
         let write = match (found, decide::sticks(target, head)) {
             (Found::Key(key), Some(rule)) => Some(Write {
                 rule: rule.clone(),
@@ -255,20 +355,10 @@ impl Worker {
             }),
             _ => None,
         };
-        let number = caps.number(target.table, shard);
-        let since = number.map_or(0, |_| clock::now());
-        let turn = caps.enter(number, id, since);
-        let mut sent = Sent {
-            table: target.table,
-            shard,
-            number: None,
-            since,
-            role: decision.role,
-            write,
-        };
+        let turn = caps.enter(seat, id, clock::now);
         if let Turn::Busy(retry_after) = turn {
             let problem = Problem::Busy;
-            metrics.refused(index, problem, Some((target.table, shard)));
+            metrics.refused(index, problem, Some(seat));
             return Err(Refusal {
                 problem,
                 retry_after,
@@ -276,8 +366,8 @@ impl Worker {
         }
         if !edits::set_all(policy, directory, &decision, head) {
             match turn {
-                Turn::In(number) => caps.leave(number, since),
-                Turn::Waits(number) => caps.forget(number, id),
+                Turn::In(since) => caps.leave(seat, since),
+                Turn::Waits => caps.forget(seat, id),
                 Turn::Free | Turn::Busy(_) => {}
             }
             let problem = Problem::NotRouted;
@@ -287,25 +377,25 @@ impl Worker {
                 retry_after: 1,
             });
         }
-        if !matches!(turn, Turn::Waits(_)) {
-            metrics.routed(target.table, shard, decision.role);
-        }
-        let keeps = match turn {
-            Turn::Waits(number) => {
-                sent.number = Some(number);
-                kept.insert(id, Kept::Waiting { sent, route: index });
-                true
+        let mut sent = Sent {
+            seat,
+            counted: None,
+            role: decision.role,
+            write,
+        };
+        let keeps = if turn == Turn::Waits {
+            kept.insert(id, Kept::Waiting { sent, route: index });
+            true
+        } else {
+            metrics.routed(seat, decision.role);
+            if let Turn::In(since) = turn {
+                sent.counted = Some(since);
             }
-            Turn::In(number) => {
-                sent.number = Some(number);
+            let keeps = sent.counted.is_some() || sent.write.is_some();
+            if keeps {
                 kept.insert(id, Kept::Sent(sent));
-                true
             }
-            Turn::Free if sent.write.is_some() => {
-                kept.insert(id, Kept::Sent(sent));
-                true
-            }
-            Turn::Free | Turn::Busy(_) => false,
+            keeps
         };
         self.routed();
         Ok(keeps)
@@ -319,14 +409,8 @@ impl Worker {
     }
 
     /// Refuses the stream whose context is in effect, of which something was kept.
-    fn refuse(
-        &mut self,
-        id: u32,
-        route: usize,
-        problem: Problem,
-        shard: Option<(usize, u16)>,
-    ) -> Action {
-        self.metrics.refused(route, problem, shard);
+    fn refuse(&mut self, id: u32, route: usize, problem: Problem) -> Action {
+        self.metrics.refused(route, problem, None);
         self.kept.insert(id, Kept::Refused);
         edits::answer(Refusal {
             problem,
@@ -347,12 +431,12 @@ impl Worker {
         let Some(Kept::Sent(sent)) = kept.get_mut(&id) else {
             return;
         };
-        if sent.number.is_none() && sent.write.is_none() {
+        if sent.counted.is_none() && sent.write.is_none() {
             return;
         }
         let now = clock::now();
-        if let Some(number) = sent.number {
-            caps.answered(number, now.saturating_sub(sent.since));
+        if let Some(since) = sent.counted {
+            caps.answered(sent.seat, now.saturating_sub(since));
         }
         if let Some(write) = sent.write.take() {
             let may_have = edits::status().is_none_or(decide::may_have_written);
@@ -366,8 +450,8 @@ impl Worker {
     pub fn ended(&mut self, id: u32, now: Ps) {
         match self.kept.remove(&id) {
             Some(Kept::Sent(sent)) => {
-                if let Some(number) = sent.number {
-                    self.caps.leave(number, now);
+                if sent.counted.is_some() {
+                    self.caps.leave(sent.seat, now);
                     self.wake();
                 }
                 // Not answered, as far as is known here: it may have been carried out.
@@ -377,11 +461,7 @@ impl Worker {
                     self.metrics.unremembered();
                 }
             }
-            Some(Kept::Waiting { sent, .. }) => {
-                if let Some(number) = sent.number {
-                    self.caps.forget(number, id);
-                }
-            }
+            Some(Kept::Waiting { sent, .. }) => self.caps.forget(sent.seat, id),
             Some(Kept::Body { .. } | Kept::Refused) | None => {}
         }
     }
@@ -413,24 +493,19 @@ impl Worker {
                 continue;
             };
             if turn {
-                sent.since = now;
-                self.metrics.routed(sent.table, sent.shard, sent.role);
-                let number = sent.number;
+                sent.counted = Some(now);
+                let seat = sent.seat;
+                self.metrics.routed(seat, sent.role);
                 self.kept.insert(id, Kept::Sent(sent));
                 // One that is gone by now ends of its own: its deletion gives the place back.
                 if !others.resume_request(id) && self.kept.remove(&id).is_some() {
-                    number
-                        .into_iter()
-                        .for_each(|number| self.caps.leave(number, now));
+                    self.caps.leave(seat, now);
                 }
                 continue;
             }
             let problem = Problem::Waited;
-            self.metrics
-                .refused(route, problem, Some((sent.table, sent.shard)));
-            let retry_after = sent
-                .number
-                .map_or(1, |number| self.caps.retry_after(number));
+            self.metrics.refused(route, problem, Some(sent.seat));
+            let retry_after = self.caps.retry_after(sent.seat);
             self.kept.insert(id, Kept::Refused);
             others.act(id, || {
                 edits::answer(Refusal {
@@ -445,10 +520,15 @@ impl Worker {
         self.waking = false;
         self.turns(now);
         self.late_bodies(now);
+        self.news(|newer| newer.tick(now));
         // A clock that was set back would keep the next round away.
         if now >= self.next_round || self.next_round > now + ROUND {
             self.next_round = now + ROUND;
             self.caps.tick(now);
+            self.from_others();
+            if let Some(newer) = &mut self.newer {
+                self.metrics.newer(newer.version(), newer.take_counts());
+            }
             self.metrics.publish(&self.caps);
         }
     }
@@ -467,7 +547,7 @@ impl Worker {
         }
         let others = Others::of(self.root);
         for (id, route) in late {
-            others.act(id, || self.refuse(id, route, Problem::BodyLate, None));
+            others.act(id, || self.refuse(id, route, Problem::BodyLate));
         }
     }
 

@@ -19,10 +19,12 @@ pub enum Problem {
     Waited,
     /// 503: nothing could be set in the request.
     NotRouted,
+    /// 503: it is not known yet which tables are in force.
+    TablesUnknown,
 }
 
 impl Problem {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::KeyMissing,
         Self::KeyInvalid,
         Self::BodyTooLarge,
@@ -31,6 +33,7 @@ impl Problem {
         Self::Busy,
         Self::Waited,
         Self::NotRouted,
+        Self::TablesUnknown,
     ];
 
     #[must_use]
@@ -54,6 +57,7 @@ impl Problem {
             Self::Busy => "busy",
             Self::Waited => "waited",
             Self::NotRouted => "not-routed",
+            Self::TablesUnknown => "tables-unknown",
         }
     }
 
@@ -66,6 +70,7 @@ impl Problem {
             Self::Frozen => "The data is being moved",
             Self::Busy | Self::Waited => "The shard has too many requests",
             Self::NotRouted => "The request cannot be routed",
+            Self::TablesUnknown => "It is not known yet where the data is",
         }
     }
 

@@ -52,6 +52,23 @@ pub enum Secret {
     Env(String),
 }
 
+impl Secret {
+    /// What it is.
+    ///
+    /// # Errors
+    /// When the variable is not set.
+    pub fn value(&self, environment: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+        match self {
+            Self::Inline(text) => Ok(text.clone()),
+            Self::Env(name) => environment(name).ok_or_else(|| {
+                format!(
+                    "found no variable {name} in the VM's environment, expected it to be set there"
+                )
+            }),
+        }
+    }
+}
+
 /// Credentials must not end up in a log.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,15 +104,10 @@ impl Redis {
     /// When a variable that the policy names is not set.
     pub fn login(&self, environment: impl Fn(&str) -> Option<String>) -> Result<Login, String> {
         let secret = |field: &str, secret: &Option<Secret>| {
-            match secret {
-            None => Ok(None),
-            Some(Secret::Inline(text)) => Ok(Some(text.clone())),
-            Some(Secret::Env(name)) => environment(name).map(Some).ok_or_else(|| {
-                format!(
-                    "redis.{field}: found no variable {name} in the VM's environment, expected it to be set there"
-                )
-            }),
-        }
+            let value = secret.as_ref().map(|secret| secret.value(&environment));
+            value
+                .transpose()
+                .map_err(|problem| format!("redis.{field}: {problem}"))
         };
         Ok(Login {
             username: secret("username", &self.username)?,

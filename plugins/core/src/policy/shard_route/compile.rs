@@ -53,6 +53,23 @@ pub(super) fn policy(json: PolicyJson) -> Result<ShardRoute, PolicyError> {
                 PolicyError::new(format!("{path}.{field}"), problem)
             })?);
     }
+    let refresh = match (json.refresh, json.redis) {
+        (Some(refresh), Some(redis)) => {
+            let redis = redis
+                .compile()
+                .map_err(|(field, problem)| PolicyError::new(format!("redis.{field}"), problem))?;
+            Some(refresh.compile(redis))
+        }
+        (None, None) => None,
+        (refresh, _) => {
+            let (there, missing) = match refresh {
+                Some(_) => ("refresh", "redis"),
+                None => ("redis", "refresh"),
+            };
+            let problem = format!("found this without `{missing}`, expected both or neither");
+            return Err(PolicyError::new(there, problem));
+        }
+    };
     Ok(ShardRoute {
         headers,
         tables,
@@ -60,6 +77,7 @@ pub(super) fn policy(json: PolicyJson) -> Result<ShardRoute, PolicyError> {
         client_ip: json.client_ip,
         clear_route_cache: json.clear_route_cache,
         log_property: json.log_property.map(|name| name.0),
+        refresh,
     })
 }
 

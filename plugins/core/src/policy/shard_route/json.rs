@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::map::Map;
+use super::refresh::{RedisJson, RefreshJson};
 use super::tables::TableJson;
 use crate::policy::redis::Secret;
 use crate::policy::text::{FieldName, Name};
@@ -54,6 +55,17 @@ pub struct PolicyJson {
     /// if there is one. In Envoy: `%FILTER_STATE(wasm.sluice_shard:PLAIN)%`. Default: none, as the headers can be logged
     /// too.
     pub(super) log_property: Option<Name>,
+    /// Takes newer tables from Redis while the gateway runs. Default: the tables stay as they are.
+    pub(super) refresh: Option<RefreshJson>,
+    /// The Redis that has them. Only with `refresh`.
+    pub(super) redis: Option<RedisJson>,
+}
+
+/// What is published for gateways to take: the same field.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with `tables`")]
+pub(super) struct TablesJson {
+    pub(super) tables: Map<TableJson>,
 }
 
 fn yes() -> bool {

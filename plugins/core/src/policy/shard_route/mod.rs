@@ -7,6 +7,7 @@ mod fill;
 pub mod json;
 mod map;
 mod percent;
+mod refresh;
 mod tables;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::shard::{Directory, Normal, Pointer};
 
 pub use fill::{Cap, Queueing};
 pub use percent::Percent;
+pub use refresh::Source;
 
 /// A checked policy.
 #[derive(Debug, Clone)]
@@ -33,6 +35,8 @@ pub struct ShardRoute {
     pub client_ip: ClientIp,
     pub clear_route_cache: bool,
     pub log_property: Option<String>,
+    /// None: the tables stay as they are.
+    pub refresh: Option<Source>,
 }
 
 /// A table, and how its caps are kept.
@@ -169,6 +173,17 @@ impl ShardRoute {
         compile::policy(super::load(json)?)
     }
 
+    /// The policy with other tables in the place of its own.
+    ///
+    /// # Errors
+    /// The first mistake, with its path: the routes' tables and shards have to be there.
+    pub fn load_with(json: &[u8], tables: &[u8]) -> Result<Self, PolicyError> {
+        let mut policy: json::PolicyJson = super::load(json)?;
+        let json::TablesJson { tables } = super::load(tables)?;
+        policy.tables = tables;
+        compile::policy(policy)
+    }
+
     /// The first route that the request matches, and its number. `None`: the request is none of this filter's business.
     #[must_use]
     pub fn route(&self, request: &impl Request) -> Option<(usize, &Route)> {
@@ -239,10 +254,9 @@ impl Route {
             return Ok(());
         };
         const FIELD: &str = "role.split.sticky.by.cookie.secret";
-        let value = match secret {
-            Secret::Inline(value) => value.clone(),
-            Secret::Env(name) => environment(name).ok_or_else(|| (FIELD, unset(name)))?,
-        };
+        let value = secret
+            .value(environment)
+            .map_err(|problem| (FIELD, problem))?;
         let made = Cookies::new(name, value.as_bytes()).map(Box::new);
         *cookies = Some(made.ok_or_else(|| {
             let least = crate::shard::sticky::MIN_SECRET;

@@ -146,3 +146,71 @@ fn two_policies_of_one_text_are_one_table() {
         assert_eq!(one.directory.table, two.directory.table);
     }
 }
+
+const REFRESHED: &[u8] = br#"{
+    "refresh": {"version": 3, "secret": {"env": "S"}}, "redis": {"cluster": "redis"},
+    "tables": {"t": {"shards": ["a", "b"]}},
+    "routes": [{"name": "r", "table": "t", "key": ["consumer"], "on_missing_key": {"shard": "b"}}]
+}"#;
+
+#[test]
+fn other_tables_take_the_place_of_the_policy_s_own() {
+    let policy = ShardRoute::load(REFRESHED).unwrap();
+    let source = policy.refresh.as_ref().unwrap();
+    assert_eq!(
+        (source.place.as_str(), source.version),
+        ("sluice:shard-tables:tables", 3)
+    );
+    let tables = br#"{"tables": {"new": {"shards": ["n"]}, "t": {"shards": ["b", "c"]}}}"#;
+    let other = ShardRoute::load_with(REFRESHED, tables).unwrap();
+    let names = |place: usize| -> Vec<&str> {
+        let hosts = other.tables[place].directory.hosts.iter();
+        hosts.map(|host| host.name.as_str()).collect()
+    };
+    assert_eq!((names(0), names(1)), (vec!["n"], vec!["b", "c"]));
+    assert_eq!(other.routes[0].target.as_ref().unwrap().table, 1);
+    for (tables, refusal) in [
+        (
+            r#"{"tables": {}}"#,
+            "routes[0].table: found \"t\", expected one of `tables`, which is empty",
+        ),
+        (
+            r#"{"tables": {"t": {"shards": ["a", "c"]}}}"#,
+            "routes[0].on_missing_key.shard: found \"b\", expected the name of a shard: `a`, `c`",
+        ),
+        (
+            r#"{"tables": {"t": {"shards": ["b"]}, "t": {"shards": ["b"]}}}"#,
+            "tables: found \"t\" twice, expected each name once",
+        ),
+        (
+            r#"{"tables": {"t": {"shards": []}}}"#,
+            "tables.t.shards: found an empty list, expected at least one item",
+        ),
+        (
+            r#"{"tables": {}, "routes": []}"#,
+            "routes: unknown field, expected `tables`",
+        ),
+        (
+            "[]",
+            "policy: found a list, expected an object with `tables`",
+        ),
+    ] {
+        let refused = ShardRoute::load_with(REFRESHED, tables.as_bytes()).unwrap_err();
+        assert_eq!(refused.to_string(), refusal);
+    }
+}
+
+#[test]
+fn the_secret_of_tables_comes_from_the_environment_and_is_long() {
+    let policy = ShardRoute::load(REFRESHED).unwrap();
+    let source = policy.refresh.unwrap();
+    let unset =
+        "refresh.secret: found no variable S in the VM's environment, expected it to be set there";
+    assert_eq!(source.settings(|_| None).unwrap_err(), unset);
+    let short = source.settings(|_| Some("short".to_owned())).unwrap_err();
+    assert_eq!(short, "refresh.secret: found 5 bytes, expected at least 16");
+    let good = source
+        .settings(|_| Some("0123456789abcdef".to_owned()))
+        .unwrap();
+    assert!(good.signer.is_some() && good.wait);
+}

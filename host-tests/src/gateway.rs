@@ -191,11 +191,12 @@ impl Builder {
             for (name, address) in VOTERS.iter().zip(&self.redis) {
                 config.endpoints(name, &[*address]);
             }
-        } else if !matches!(
-            self.route,
-            Route::None | Route::Coalesce | Route::ShardRoute
-        ) || !self.redis.is_empty()
-        {
+        } else if match self.route {
+            Route::None | Route::Coalesce => false,
+            // For the alternative `refresh`.
+            Route::ShardRoute => !self.redis.is_empty(),
+            _ => true,
+        } {
             assert!(
                 !self.redis.is_empty(),
                 "the route {:?} needs a Redis",

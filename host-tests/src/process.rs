@@ -49,6 +49,22 @@ impl Process {
         self.child.id()
     }
 
+    /// What it keeps in memory, in KiB.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn resident(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the process runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("a process has memory");
+        let size = line.trim().trim_end_matches(" kB").parse();
+        size.expect("a number of KiB")
+    }
+
     /// Sends a signal: [`Signal::STOP`] freezes the process, [`Signal::CONT`] thaws it.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id())

@@ -1,6 +1,5 @@
 //! A flood of invented clients costs a fixed amount of memory, and what the table has no room for is counted.
 
-use std::fs;
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
@@ -33,18 +32,6 @@ fn flood(gateway: &Gateway, clients: Range<usize>) -> (usize, usize) {
     (of(200), of(429))
 }
 
-/// What the process keeps in memory, in KiB.
-fn resident(gateway: &Gateway) -> usize {
-    let pid = gateway.envoy().running().pid();
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap()
-}
-
 fn floods(on_overflow: &str) -> (usize, usize) {
     let mut policy = policy(json!([{"name": "l", "key": ["client_ip"], "rate": "10/day"}]));
     policy["client_ip"] = json!({"trusted_hops": 1});
@@ -64,9 +51,9 @@ fn floods(on_overflow: &str) -> (usize, usize) {
         .start();
     const FIRST: usize = CLIENTS / 5;
     let warm = flood(&gateway, 0..FIRST);
-    let before = resident(&gateway);
+    let before = gateway.envoy().running().resident();
     let rest = flood(&gateway, FIRST..CLIENTS);
-    let grown = resident(&gateway).saturating_sub(before);
+    let grown = gateway.envoy().running().resident().saturating_sub(before);
     // A hundred bytes for each of them would be as much.
     assert!(
         grown < 80 * 100,

@@ -6,11 +6,13 @@ use host_tests::client::Response;
 use host_tests::gateway::{Builder, Gateway};
 use host_tests::limits::assert_sound;
 use host_tests::redis::Redis;
+use host_tests::reload::Listener;
 use host_tests::shard::{Shards, count, echoed, policy};
 use host_tests::wait;
 use serde_json::{Value, json};
 use sluice_core::policy::shard_route::ShardRoute;
 use sluice_core::shard::published::{PUBLISH, Published, Signer};
+use tempfile::TempDir;
 
 const PLACE: &str = "sluice:shard-tables:tables";
 const SECRET: &str = "0123456789abcdef";
@@ -212,7 +214,37 @@ fn tables_that_do_not_fit_are_refused_with_their_mistake_and_change_nothing() {
     assert_sound(&gateway);
 }
 
-/// A VM that is loaded anew begins with what the others have, also when Redis is gone; and counts go on.
+/// In the gateway's memory, for whoever comes later.
+#[test]
+fn a_policy_that_is_loaded_anew_goes_by_the_newest_tables_without_redis() {
+    let (shards, mut redis) = (Shards::start(2), Redis::start());
+    let folder = TempDir::new().unwrap();
+    let listener = Listener::new(folder.path());
+    let theirs = listener.clone();
+    let policy = refreshed(json!({}));
+    let gateway = gateway(&shards, &redis, &policy)
+        .workers(2)
+        .edit(move |config| theirs.take_from(config))
+        .start();
+    until_all_go_to(&gateway, "s0");
+    publish(&redis, 2, &tables("s1"), None);
+    until_all_go_to(&gateway, "s1");
+    redis.kill();
+    let cell = |gateway: &Gateway| echoed(&ask(gateway), "x-cell").join(" ");
+    let mut other = policy.clone();
+    other["headers"] = json!({"shard": "x-cell"});
+    listener.change(&other);
+    wait::until("the other policy", || {
+        (0..20).all(|_| !cell(&gateway).is_empty())
+    });
+    assert_eq!(cell(&gateway), "s1");
+    // Its own are newer now; and this gateway has known before that Redis has nothing newer.
+    other["refresh"]["version"] = 3.into();
+    listener.change(&other);
+    wait::until("its own tables", || (0..20).all(|_| cell(&gateway) == "s0"));
+    assert_sound(&gateway);
+}
+
 #[test]
 fn a_migration_by_tables_alone_loses_no_request_and_counts_on() {
     let (shards, redis) = (Shards::start(5), Redis::start());

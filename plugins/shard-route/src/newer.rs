@@ -44,10 +44,14 @@ impl Newer {
         (counts, std::mem::take(&mut self.rejected))
     }
 
-    /// What another worker has taken.
-    pub fn from_others(&self) -> Option<Published> {
+    /// What another worker has taken, if it is newer. What others know this one knows too.
+    pub fn from_others(&mut self) -> Option<Published> {
         let found = self.board.newer(self.refresh.version());
-        found.filter(|found| !self.refresh.is_refused(found.version))
+        let found = found.filter(|found| !self.refresh.is_refused(found.version));
+        if found.is_none() && self.is_waiting() && self.board.is_known() {
+            self.refresh.known();
+        }
+        found
     }
 
     /// The policy with these tables; none when they do not fit it.
@@ -127,6 +131,7 @@ impl Newer {
     }
 
     fn ended(&mut self, ended: Ended, now: Ps) -> Option<Published> {
+        let waited = self.is_waiting();
         let mut found = None;
         for (token, reply) in ended {
             let reply = reply.as_deref().map_err(|trouble| *trouble);
@@ -143,6 +148,9 @@ impl Newer {
                 )
             });
             found = self.told(news).or(found);
+        }
+        if waited && !self.is_waiting() {
+            self.board.known();
         }
         found
     }

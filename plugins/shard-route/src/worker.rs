@@ -143,8 +143,7 @@ impl Worker {
 
     /// Takes what another worker has found, this process's VMs before this one included.
     fn from_others(&mut self) {
-        let found = self.newer.as_ref().and_then(Newer::from_others);
-        self.adopt(found);
+        self.news(Newer::from_others);
     }
 
     /// Tables have come that are newer.

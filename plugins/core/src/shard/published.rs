@@ -189,6 +189,17 @@ impl<S: SharedData> Board<S> {
         })
     }
 
+    /// Whether any worker of this process has known what is published.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.store.get(&self.version).is_some()
+    }
+
+    /// It is known what is published.
+    pub fn known(&self) {
+        self.raise(&self.version, 0, &0_u64.to_be_bytes());
+    }
+
     /// Puts tables there for the others, unless newer ones are.
     pub fn offer(&self, published: &Published) {
         let mut tables = published.version.to_be_bytes().to_vec();

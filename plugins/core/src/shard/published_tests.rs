@@ -76,12 +76,17 @@ fn the_board_has_the_newest_whoever_comes_last() {
         Board::new(store.clone(), "p"),
         Board::new(store.clone(), "p"),
     );
-    assert_eq!(one.newer(0), None);
+    assert!(one.newer(0).is_none() && !one.is_known());
+    one.known();
+    assert!(two.newer(0).is_none() && two.is_known());
     one.offer(&published(3, "three"));
     two.offer(&published(2, "two"));
     assert_eq!(two.newer(2), Some(published(3, "three")));
     assert_eq!(two.newer(3), None);
     two.offer(&published(4, "four"));
     assert_eq!(one.newer(3), Some(published(4, "four")));
-    assert_eq!(Board::new(store, "q").newer(0), None);
+    one.known();
+    assert_eq!(two.newer(3), Some(published(4, "four")));
+    let other = Board::new(store, "q");
+    assert!(other.newer(0).is_none() && !other.is_known());
 }

@@ -103,6 +103,11 @@ impl Refresh {
         self.heard = true;
     }
 
+    /// Others know what is published, and it is nothing newer.
+    pub fn known(&mut self) {
+        self.heard = true;
+    }
+
     /// The tables of this version do not fit the policy.
     pub fn refused(&mut self, version: u64) {
         self.skipped = Some(version);

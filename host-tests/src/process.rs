@@ -12,6 +12,22 @@ use crate::wait;
 /// How much of a log a failed test shows.
 const TAIL: usize = 60;
 
+/// What a process keeps in memory, in KiB.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn resident(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"));
+    let status = status.expect("the process runs");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("a process has memory");
+    let size = line.trim().trim_end_matches(" kB").parse();
+    size.expect("a number of KiB")
+}
+
 /// A running child; dropping it kills it and waits for its end.
 #[derive(Debug)]
 pub struct Process {
@@ -55,14 +71,7 @@ impl Process {
     /// When it has ended.
     #[must_use]
     pub fn resident(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
-        let status = status.expect("the process runs");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("a process has memory");
-        let size = line.trim().trim_end_matches(" kB").parse();
-        size.expect("a number of KiB")
+        resident(self.pid())
     }
 
     /// Sends a signal: [`Signal::STOP`] freezes the process, [`Signal::CONT`] thaws it.

@@ -45,7 +45,7 @@ impl Newer {
     }
 
     /// What another worker has taken, if it is newer. What others know this one knows too.
-    pub fn from_others(&mut self) -> Option<Published> {
+    pub fn look_at_others(&mut self) -> Option<Published> {
         let found = self.board.newer(self.refresh.version());
         let found = found.filter(|found| !self.refresh.is_refused(found.version));
         if found.is_none() && self.is_waiting() && self.board.is_known() {

@@ -114,7 +114,7 @@ impl Worker {
                 "tables: expected at most {MAX_SEATS} shards in all"
             ));
         }
-        worker.from_others();
+        worker.look_at_others();
         Ok(worker)
     }
 
@@ -142,8 +142,8 @@ impl Worker {
     }
 
     /// Takes what another worker has found, this process's VMs before this one included.
-    fn from_others(&mut self) {
-        self.news(Newer::from_others);
+    fn look_at_others(&mut self) {
+        self.news(Newer::look_at_others);
     }
 
     /// Tables have come that are newer.
@@ -524,7 +524,7 @@ impl Worker {
         if now >= self.next_round || self.next_round > now + ROUND {
             self.next_round = now + ROUND;
             self.caps.tick(now);
-            self.from_others();
+            self.look_at_others();
             if let Some(newer) = &mut self.newer {
                 self.metrics.newer(newer.version(), newer.take_counts());
             }

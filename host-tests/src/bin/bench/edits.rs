@@ -77,3 +77,16 @@ pub fn lua(config: &mut Config) {
         },
     });
 }
+
+/// Envoy's own cache in the place of the filter.
+pub fn cache_v2(config: &mut Config) {
+    at(config, FILTERS)[0] = json!({
+        "name": "envoy.filters.http.cache_v2",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.cache_v2.v3.CacheV2Config",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.http.cache_v2.simple_http_cache.v3.SimpleHttpCacheV2Config",
+            },
+        },
+    });
+}

@@ -3,11 +3,14 @@
 //! `ROUNDS` and `SECONDS` (of one run) can be set; arguments pick variants by their names, or by the beginning with a `*`
 //! behind it.
 
+mod coalesce;
 mod edits;
 mod idempotency;
 mod measure;
+mod proxies;
 mod rate_limit;
 mod shard_route;
+mod stampede;
 
 use measure::{BASELINE, Effort};
 
@@ -30,4 +33,5 @@ fn main() {
     rate_limit::run(&picked, effort);
     idempotency::run(&picked, effort);
     shard_route::run(&picked, effort);
+    coalesce::run(&picked, effort);
 }

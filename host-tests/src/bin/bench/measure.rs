@@ -15,7 +15,7 @@ struct Variant<'a> {
     name: String,
     /// The ratio to the baseline that is promised.
     goal: Option<f64>,
-    gateway: Box<dyn Fn() -> Builder + 'a>,
+    start: Start<'a>,
     samples: Vec<Sample>,
 }
 
@@ -25,6 +25,39 @@ struct Sample {
     microseconds: f64,
     /// Commands in a callout, on average; none for a filter that made none.
     batch: Option<f64>,
+}
+
+/// What is measured.
+pub trait Server {
+    fn url(&self) -> String;
+    fn pid(&self) -> u32;
+
+    /// Commands in a callout of this filter, on average; none where it made none.
+    fn batch_size(&self, _filter: &str) -> Option<f64> {
+        None
+    }
+}
+
+/// Starts one.
+pub type Start<'a> = Box<dyn Fn() -> Box<dyn Server> + 'a>;
+
+impl Server for Gateway {
+    fn url(&self) -> String {
+        self.url()
+    }
+
+    fn pid(&self) -> u32 {
+        self.envoy().running().pid()
+    }
+
+    fn batch_size(&self, filter: &str) -> Option<f64> {
+        let stat = |name: &str| {
+            let name = format!("wasmcustom.{filter}.redis.{name}");
+            self.envoy().stat(&name) as f64
+        };
+        let callouts = stat("callouts");
+        (callouts > 0.0).then(|| stat("commands") / callouts)
+    }
 }
 
 /// How requests are sent: by `wrk` as fast as they are answered.
@@ -64,6 +97,16 @@ impl<'a> Variants<'a> {
         goal: Option<f64>,
         gateway: impl Fn() -> Builder + 'a,
     ) {
+        self.add_server(name, goal, move || Box::new(gateway().start()));
+    }
+
+    /// Another server than a gateway.
+    pub fn add_server(
+        &mut self,
+        name: impl Into<String>,
+        goal: Option<f64>,
+        start: impl Fn() -> Box<dyn Server> + 'a,
+    ) {
         let name = name.into();
         let is = |pick: &String| match pick.strip_suffix('*') {
             Some(beginning) => name.starts_with(beginning),
@@ -73,7 +116,7 @@ impl<'a> Variants<'a> {
             self.all.push(Variant {
                 name,
                 goal,
-                gateway: Box::new(gateway),
+                start: Box::new(start),
                 samples: Vec::new(),
             });
         }
@@ -91,34 +134,33 @@ impl<'a> Variants<'a> {
         }
         for _ in 0..effort.rounds {
             for variant in &mut self.all {
-                let gateway = (variant.gateway)().start();
+                let server = (variant.start)();
                 // To warm up.
-                send(&gateway, load, 1);
-                variant.samples.push(sample(&gateway, load, effort.seconds));
+                send(&*server, load, 1);
+                variant.samples.push(sample(&*server, load, effort.seconds));
             }
         }
         print(title, &self.all);
     }
 }
 
-fn sample(gateway: &Gateway, load: &Load, seconds: usize) -> Sample {
-    let pid = gateway.envoy().running().pid();
-    let before = processor_time(pid);
-    let (requests_per_second, requests) = send(gateway, load, seconds);
+fn sample(server: &dyn Server, load: &Load, seconds: usize) -> Sample {
+    let before = processor_time(server.pid());
+    let (requests_per_second, requests) = send(server, load, seconds);
     Sample {
         requests_per_second,
-        microseconds: (processor_time(pid) - before) * 1e6 / requests,
-        batch: batch_size(gateway, load.filter),
+        microseconds: (processor_time(server.pid()) - before) * 1e6 / requests,
+        batch: server.batch_size(load.filter),
     }
 }
 
 /// Requests per second, and how many requests in all.
-fn send(gateway: &Gateway, load: &Load, seconds: usize) -> (f64, f64) {
+fn send(server: &dyn Server, load: &Load, seconds: usize) -> (f64, f64) {
     let output = Command::new(tools::wrk())
         .args(["-t", "1", "-c", &load.connections.to_string()])
         .args(["-d", &format!("{seconds}s")])
         .args(&load.arguments)
-        .arg(gateway.url())
+        .arg(server.url())
         .output()
         .expect("wrk runs");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -133,26 +175,41 @@ fn send(gateway: &Gateway, load: &Load, seconds: usize) -> (f64, f64) {
         .unwrap_or_else(|| panic!("wrk prints no rate: {text}"))
 }
 
-fn batch_size(gateway: &Gateway, filter: &str) -> Option<f64> {
-    let stat = |name: &str| {
-        let name = format!("wasmcustom.{filter}.redis.{name}");
-        gateway.envoy().stat(&name) as f64
+/// Seconds of processor time that a process and its children have taken, all their threads together.
+fn processor_time(pid: u32) -> f64 {
+    let ticks = |pid: &u32| {
+        let fields = stat(*pid).unwrap_or_default();
+        let of = |index: usize| fields.get(index)?.parse::<f64>().ok();
+        of(11).unwrap_or_default() + of(12).unwrap_or_default()
     };
-    let callouts = stat("callouts");
-    (callouts > 0.0).then(|| stat("commands") / callouts)
+    let all: f64 = family(pid).iter().map(ticks).sum();
+    all / rustix::param::clock_ticks_per_second() as f64
 }
 
-/// Seconds of processor time that a process has taken, all its threads together.
-fn processor_time(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split(' ')
-        .collect();
-    let ticks = |index: usize| fields[index].parse::<f64>().expect("a number of ticks");
-    (ticks(12) + ticks(13)) / rustix::param::clock_ticks_per_second() as f64
+/// A process and its children.
+pub fn family(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+        let Some(other) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let parent = stat(other).and_then(|fields| fields.get(1)?.parse().ok());
+        if parent == Some(pid) {
+            all.push(other);
+        }
+    }
+    all
+}
+
+/// What the system knows of a process, from its state on.
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    Some(fields.split(' ').map(str::to_owned).collect())
 }
 
 fn print(title: &str, variants: &[Variant<'_>]) {

@@ -324,3 +324,42 @@ fn the_access_log_can_tell_the_shard() {
     assert_eq!(log(), "users/s2/primary s2\n");
     assert_sound(&gateway);
 }
+
+/// The names of the counts, by the labels that the example's `stats_tags` take out of them. Names may hold dots.
+#[test]
+fn prometheus_sees_route_table_shard_and_role_as_labels() {
+    let shards = Shards::start(4);
+    let route = json!({"name": "v1.users", "table": "eu.users", "role": "primary"});
+    let mut policy = policy(json!({}), route);
+    let table = policy["tables"]["users"].take();
+    policy["tables"] = json!({"eu.users": table});
+    let gateway = shards.gateway(&policy).start();
+    let answer = gateway.get("/echo", &[("x-user", "7")]);
+    let shard = echoed(&answer, "x-shard").join(" ");
+    assert_eq!(gateway.get("/echo", &[]).status, 400);
+    let requests = format!("table.eu.users.shard.{shard}.requests.primary");
+    wait::until("the counts", || {
+        count(&gateway, &requests) == 1 && count(&gateway, "route.v1.users.event.missing") == 1
+    });
+    let text = gateway.envoy().prometheus();
+    let has = |labels: &[&str]| {
+        let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.any(|line| labels.iter().all(|label| line.contains(label)))
+    };
+    let shard = format!("sluice_shard=\"{shard}\"");
+    let table = "sluice_table=\"eu.users\"";
+    assert!(
+        has(&[table, &shard, "sluice_role=\"primary\"", "} 1"]),
+        "{text}"
+    );
+    assert!(
+        has(&["sluice_shard_route_table_shard_slots", table, &shard]),
+        "{text}"
+    );
+    let event = [
+        "sluice_route=\"v1.users\"",
+        "sluice_event=\"missing\"",
+        "} 1",
+    ];
+    assert!(has(&event), "{text}");
+}

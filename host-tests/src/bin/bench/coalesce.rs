@@ -40,7 +40,7 @@ pub fn run(picked: &[String], effort: Effort) {
         stampede::run(&origin, &servers(address));
     }
     if is_picked("memory") {
-        memory(&servers(address));
+        memory(&origin, &servers(address));
     }
 }
 
@@ -114,27 +114,31 @@ fn hits(origin: SocketAddr, picked: &[String]) -> Variants<'_> {
     variants
 }
 
-/// Bytes that each of many entries takes of a server's memory. Those of nginx lie in files.
-fn memory(servers: &[(&str, Start<'_>)]) {
-    println!(
-        "\n{:48} {:>15}",
-        "answers of 1 KiB, each of its own URL", "bytes an entry"
-    );
+/// How many of many entries a server keeps, and the bytes of its memory that each takes. Those of nginx lie in files.
+fn memory(origin: &Service, servers: &[(&str, Start<'_>)]) {
+    let title = format!("{ENTRIES} answers of 1 KiB");
+    println!("\n{title:48} {:>8} {:>15}", "kept", "bytes an entry");
     for (name, start) in servers {
         let server = start();
         let address = server.url().trim_start_matches("http://").parse();
         let address: SocketAddr = address.expect("an address");
-        let get = |from: usize, count: usize| {
+        let get = |first: usize, step: usize, count: usize| {
             let statuses = client::blast(address, 4, count / 4, |number, turn| {
-                (format!("/entry/{}", from + turn * 4 + number), Vec::new())
+                let entry = first + (turn * 4 + number) * step;
+                (format!("/entry/{entry}"), Vec::new())
             });
             assert!(statuses.iter().all(|status| *status == 200), "{name}");
         };
-        get(0, ENTRIES / 10);
+        // What a server has for itself, before there is much to keep.
+        get(ENTRIES, 1, 400);
         let before = resident(&*server);
-        get(ENTRIES, ENTRIES);
-        let grown = resident(&*server).saturating_sub(before);
-        println!("{name:48} {:>15}", grown * 1024 / ENTRIES);
+        get(0, 1, ENTRIES);
+        let grown = resident(&*server).saturating_sub(before) * 1024;
+        let asked = origin.count();
+        const SAMPLE: usize = 2_000;
+        get(0, ENTRIES / SAMPLE, SAMPLE);
+        let kept = ENTRIES * (SAMPLE - (origin.count() - asked)) / SAMPLE;
+        println!("{name:48} {kept:>8} {:>15}", grown / kept.max(1));
     }
 }
 

@@ -1,29 +1,32 @@
 //! The coalescing filter and other caches: what a hit costs, what a herd does, what an entry takes.
 
-use crate::edits::{answer_directly, cache_v2, with_every_callback, without_filter};
+use crate::edits::{answer_with, cache_v2, with_every_callback, without_filter};
 use crate::measure::{BASELINE, Effort, Load, Server, Start, Variants, family};
 use crate::proxies::{nginx, varnish};
 use crate::stampede;
 use host_tests::client;
 use host_tests::coalesce::{answer, policy};
+use host_tests::config::Config;
 use host_tests::gateway::{Builder, Gateway, Route};
 use host_tests::idempotency::Service;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// Of every answer.
+const SIZE: usize = 1_024;
 /// How long the origin takes for what a herd waits for.
 const SLOW: Duration = Duration::from_millis(200);
-/// Answers to count the memory of, each with 1 KiB.
+/// Answers to count the memory of.
 const ENTRIES: usize = 20_000;
 
 pub fn run(picked: &[String], effort: Effort) {
     let origin = Service::start(|message, _, stream| {
         if message.path.starts_with("/herd") {
             std::thread::sleep(SLOW);
-            return answer(stream, "cache-control: max-age=1\r\n", &[b'x'; 1024]);
+            return answer(stream, "cache-control: max-age=1\r\n", &[b'x'; SIZE]);
         }
-        answer(stream, "cache-control: max-age=3600\r\n", &[b'x'; 1024])
+        answer(stream, "cache-control: max-age=3600\r\n", &[b'x'; SIZE])
     });
     let address = origin.address();
     hits(address, picked).measure(
@@ -91,15 +94,20 @@ fn caching(origin: SocketAddr, route: Value) -> Builder {
         .edit(move |config| config.endpoints("origin", &[origin]))
 }
 
+/// With as much as the caches answer.
+fn answering(config: &mut Config) {
+    answer_with(config, &"x".repeat(SIZE));
+}
+
 fn hits(origin: SocketAddr, picked: &[String]) -> Variants<'_> {
     let mut variants = Variants::new(picked);
     let gateway = move || caching(origin, json!({}));
     variants.add("no filter, the gateway answers", None, move || {
-        gateway().edit(without_filter).edit(answer_directly)
+        gateway().edit(without_filter).edit(answering)
     });
     variants.add(BASELINE, None, move || {
         let builder = gateway().wasm("noop");
-        builder.edit(with_every_callback).edit(answer_directly)
+        builder.edit(with_every_callback).edit(answering)
     });
     variants.add("coalesce, hits", Some(0.80), gateway);
     variants.add("envoy cache_v2, hits", None, move || {

@@ -5,10 +5,15 @@ use serde_json::{Value, json};
 
 /// The gateway answers by itself: what is measured is the filter, not an origin.
 pub fn answer_directly(config: &mut Config) {
+    answer_with(config, "ok");
+}
+
+/// The same with a body.
+pub fn answer_with(config: &mut Config, body: &str) {
     let routes = "/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes";
     *at(config, routes) = json!([{
         "match": {"prefix": "/"},
-        "direct_response": {"status": 200, "body": {"inline_string": "ok"}},
+        "direct_response": {"status": 200, "body": {"inline_string": body}},
     }]);
 }
 

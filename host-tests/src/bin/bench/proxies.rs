@@ -39,6 +39,13 @@ impl Proxy {
     }
 }
 
+/// A server that is killed leaves its children behind.
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.process.terminate();
+    }
+}
+
 fn is_installed(program: &str) -> bool {
     Path::new("/usr/sbin").join(program).exists()
 }

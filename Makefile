@@ -66,7 +66,8 @@ clean: ## Remove what was built; .tools/ stays
 
 # The paths as the environment of a command; found once, not by every test binary.
 with-tools = SLUICE_ENVOY="$$(host-tests/tools/get-envoy.sh)" SLUICE_REDIS="$$(host-tests/tools/get-redis.sh)"
-with-test-tools = $(with-tools) SLUICE_CACHE_TESTS="$$(host-tests/tools/get-cache-tests.sh)"
+with-test-tools = $(with-tools) SLUICE_CACHE_TESTS="$$(host-tests/tools/get-cache-tests.sh)" \
+    SLUICE_ETCD="$$(host-tests/tools/get-etcd.sh)"
 
 tools:
 	@host-tests/tools/get-envoy.sh

@@ -165,14 +165,19 @@ impl Config {
     }
 
     /// Sets a field of the policy's `redis`.
+    pub fn redis_policy(&mut self, field: &str, value: Value) {
+        self.store_policy("redis", field, value);
+    }
+
+    /// Sets a field of the policy's `redis`, or what stands in its place.
     ///
     /// # Panics
     /// When the policy is not JSON.
-    pub fn redis_policy(&mut self, field: &str, value: Value) {
+    pub fn store_policy(&mut self, store: &str, field: &str, value: Value) {
         let policy = &mut self.filter()["configuration"]["value"];
         let mut changed: Value =
             serde_json::from_str(policy.as_str().unwrap_or_default()).expect("the policy is JSON");
-        changed["redis"][field] = value;
+        changed[store][field] = value;
         *policy = changed.to_string().into();
     }
 

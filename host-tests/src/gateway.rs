@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::client::{self, Client, Response};
 use crate::config::Config;
 use crate::envoy::Envoy;
+use crate::etcd::Etcd;
 use crate::origin::Origin;
 use crate::ports;
 use crate::redis::Redis;
@@ -26,6 +27,8 @@ pub enum Route {
     Idempotency,
     /// The same with three Redis that vote: `idempotency-redlock.yaml`.
     Redlock,
+    /// With etcd in the place of Redis: `idempotency-etcd.yaml`.
+    Etcd,
     /// Not at all, with the coalescing filter: `coalesce.yaml`.
     Coalesce,
     /// Without Redis, with the shard-route filter and its shards: `shard-route.yaml`.
@@ -43,6 +46,7 @@ impl Route {
             Self::Pooled => "rate-limit-redis-pooled.yaml",
             Self::Idempotency => "idempotency.yaml",
             Self::Redlock => "idempotency-redlock.yaml",
+            Self::Etcd => "idempotency-etcd.yaml",
             Self::Coalesce => "coalesce.yaml",
             Self::ShardRoute => "shard-route.yaml",
         }
@@ -114,6 +118,12 @@ impl Builder {
         self.redis_at(&[([127, 0, 0, 1], redis.tls_port()).into()])
             .alternative("tls")
             .edit(move |config| config.trusted_authority(&authority))
+    }
+
+    /// The etcd to use, in the place of Redis.
+    #[must_use]
+    pub fn etcd(self, etcd: &Etcd) -> Self {
+        self.route(Route::Etcd).redis_at(&[etcd.address()])
     }
 
     /// Whatever listens there, for example a [`crate::fake_redis::FakeRedis`].
@@ -199,10 +209,14 @@ impl Builder {
         } {
             assert!(
                 !self.redis.is_empty(),
-                "the route {:?} needs a Redis",
+                "the route {:?} needs a store",
                 self.route
             );
-            config.endpoints("redis", &self.redis);
+            let cluster = match self.route {
+                Route::Etcd => "etcd",
+                _ => "redis",
+            };
+            config.endpoints(cluster, &self.redis);
         }
         if let Some(policy) = &self.policy {
             config.policy(policy);

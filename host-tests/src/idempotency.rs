@@ -170,7 +170,17 @@ impl Gate {
 /// the timeout is one that a busy machine keeps.
 #[must_use]
 pub fn policy(redis: Value, route: Value) -> Value {
-    let redis = limits::with(json!({"cluster": "sluice-redis", "timeout": "5s"}), redis);
+    policy_of("redis", "sluice-redis", redis, route)
+}
+
+/// The same with the records in etcd; `etcd` is set in the policy's.
+#[must_use]
+pub fn etcd_policy(etcd: Value, route: Value) -> Value {
+    policy_of("etcd", "etcd", etcd, route)
+}
+
+fn policy_of(name: &str, cluster: &str, store: Value, route: Value) -> Value {
+    let store = limits::with(json!({"cluster": cluster, "timeout": "5s"}), store);
     let route = limits::with(
         json!({
             "name": "pay",
@@ -179,7 +189,7 @@ pub fn policy(redis: Value, route: Value) -> Value {
         }),
         route,
     );
-    json!({"redis": redis, "routes": [route]})
+    json!({name: store, "routes": [route]})
 }
 
 /// Of a policy's `redis`: times for a test in which Redis does not answer. The breaker never opens.

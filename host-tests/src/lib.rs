@@ -1,4 +1,4 @@
-//! What the tests on a real gateway need: Envoy and Redis as child processes, an origin that counts, a Redis that
+//! What the tests on a real gateway need: Envoy, Redis and etcd as child processes, an origin that counts, a Redis that
 //! misbehaves on demand, and clients that send anything.
 //!
 //! Every server listens on 127.0.0.1, on a port of its own, in a temporary folder of its own, and dies with the value
@@ -19,6 +19,7 @@ pub mod client;
 pub mod coalesce;
 pub mod config;
 pub mod envoy;
+pub mod etcd;
 pub mod fake_redis;
 pub mod fidelity;
 pub mod gateway;

@@ -40,6 +40,7 @@ pub fn transport(route: Route) -> Value {
         | Route::Idempotency
         | Route::Coalesce
         | Route::Redlock
+        | Route::Etcd
         | Route::ShardRoute => json!({}),
     }
 }

@@ -26,6 +26,13 @@ pub fn redis_server() -> &'static Path {
     PATH.get_or_init(|| find("SLUICE_REDIS", "get-redis.sh"))
 }
 
+/// The etcd to run: `SLUICE_ETCD`, else what `tools/get-etcd.sh` finds or installs.
+#[must_use]
+pub fn etcd() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| find("SLUICE_ETCD", "get-etcd.sh"))
+}
+
 fn find(variable: &str, script: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         return path.into();

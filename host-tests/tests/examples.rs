@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use host_tests::coalesce;
 use host_tests::config::Config;
+use host_tests::etcd::Etcd;
 use host_tests::gateway::{Builder, Gateway, Route};
 use host_tests::idempotency::{self, Service};
 use host_tests::imports::HostFunctions;
@@ -15,7 +16,7 @@ use host_tests::shard::Shards;
 use host_tests::{tools, wait};
 use serde_json::{Value, json};
 use sluice_core::policy::coalesce::Coalesce;
-use sluice_core::policy::idempotency::Idempotency;
+use sluice_core::policy::idempotency::{Idempotency, Records};
 use sluice_core::policy::rate_limit::RateLimit;
 use sluice_core::policy::shard_route::ShardRoute;
 use sluice_core::shard::explain::explain;
@@ -53,8 +54,11 @@ const SHARD_ROUTE_ONLY: [&str; 4] = [
 /// A busy machine does not keep the timeouts that examples have for Redis.
 fn patiently(config: &mut Config) {
     let policy = config.filter()["configuration"]["value"].as_str();
-    if policy.is_some_and(|policy| policy.contains("\"redis\"")) {
-        config.redis_policy("timeout", "5s".into());
+    let policy = policy.unwrap_or_default().to_owned();
+    for store in ["redis", "etcd"] {
+        if policy.contains(&format!("\"{store}\":")) {
+            config.store_policy(store, "timeout", "5s".into());
+        }
     }
     let patient = config
         .value()
@@ -231,6 +235,7 @@ fn every_example_serves() {
             .route(Route::Redlock)
             .redis_at(&addresses),
     );
+    keeps_answers(Gateway::builder().etcd(&Etcd::start()));
 }
 
 /// What one request brought answers the next ones.
@@ -333,7 +338,7 @@ fn an_example_allows_a_filter_what_the_list_allows() {
             route.example()
         );
     }
-    for route in [Route::Idempotency, Route::Redlock] {
+    for route in [Route::Idempotency, Route::Redlock, Route::Etcd] {
         let mut config = Config::example(route.example());
         let mut idempotency = allowed(config.filter());
         idempotency.retain(|name| !IDEMPOTENCY_ONLY.contains(&name.as_str()));
@@ -403,11 +408,20 @@ fn the_policy_of_every_example_is_valid() {
     let policy = config.filter()["configuration"]["value"].clone();
     let policy = Idempotency::load(policy.as_str().expect("a policy").as_bytes());
     let policy = policy.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(policy.redis.cluster_name, "sluice-redis");
+    assert_eq!(policy.redis().unwrap().cluster_name, "sluice-redis");
     let policy = shipped_policy(Route::Redlock).to_string();
     let policy = Idempotency::load(policy.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
     let voters = ["sluice-redis-a", "sluice-redis-b", "sluice-redis-c"];
-    assert_eq!(policy.clusters().collect::<Vec<_>>(), voters);
+    let Records::Redis(named) = &policy.records else {
+        panic!("Redis")
+    };
+    assert_eq!(named.clusters().collect::<Vec<_>>(), voters);
+    let policy = shipped_policy(Route::Etcd).to_string();
+    let policy = Idempotency::load(policy.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    let Records::Etcd(named) = &policy.records else {
+        panic!("etcd")
+    };
+    assert_eq!(named.cluster_name, "etcd");
     let mut config = Config::example(Route::Coalesce.example());
     let policy = config.filter()["configuration"]["value"].clone();
     let policy = Coalesce::load(policy.as_str().expect("a policy").as_bytes());

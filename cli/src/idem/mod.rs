@@ -47,7 +47,12 @@ pub fn run(command: Idem) -> Result<(), Refusal> {
 
 fn open(store: &Store) -> Result<(Idempotency, Servers), Refusal> {
     let policy = load(&store.policy)?;
-    let servers = Servers::connect(&store.redis, &policy.redis)?;
+    let Some(redis) = policy.redis() else {
+        return Err(Refusal::No(
+            "found a policy with `etcd`, expected one with `redis`".to_owned(),
+        ));
+    };
+    let servers = Servers::connect(&store.redis, redis)?;
     Ok((policy, servers))
 }
 

@@ -1,4 +1,4 @@
-//! HTTP callouts: those that carry a Redis pipeline, and those that fetch. Only root contexts make them: the SDK drops
+//! HTTP callouts: those that carry a Redis pipeline, those that ask etcd, and those that fetch. Only root contexts make them: the SDK drops
 //! the reply to a callout whose context has ended.
 
 use crate::raw;
@@ -17,11 +17,31 @@ const MAX_REPLY: usize = 32 * 1024 * 1024;
 /// # Errors
 /// When the gateway refuses at once (no such cluster, no healthy host): there will be no reply.
 pub fn post(cluster: &str, body: &[u8], timeout: Ps) -> Result<u32, Trouble> {
+    post_to(cluster, "/", &[], body, timeout)
+}
+
+/// The same to a `path`, with header fields besides.
+///
+/// # Errors
+/// As [`post`].
+pub fn post_to(
+    cluster: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: &[u8],
+    timeout: Ps,
+) -> Result<u32, Trouble> {
     // The host takes whole milliseconds, and 0 for no limit at all.
     let millis = u64::try_from(timeout / (PS_PER_S / 1_000)).unwrap_or(u64::MAX);
+    let mut head = vec![
+        (":method", "POST"),
+        (":path", path),
+        (":authority", cluster),
+    ];
+    head.extend_from_slice(fields);
     hostcalls::dispatch_http_call(
         cluster,
-        vec![(":method", "POST"), (":path", "/"), (":authority", cluster)],
+        head,
         Some(body),
         Vec::new(),
         Duration::from_millis(millis.clamp(1, 60_000)),
@@ -34,15 +54,34 @@ pub fn post(cluster: &str, body: &[u8], timeout: Ps) -> Result<u32, Trouble> {
 /// # Errors
 /// The kind of trouble when the callout did not come to a reply.
 pub fn reply(num_headers: usize, body_size: usize) -> Result<Vec<u8>, Trouble> {
+    match status(num_headers)? {
+        200 => body(body_size),
+        504 => Err(Trouble::Timeout),
+        _ => Err(Trouble::Connect),
+    }
+}
+
+/// The status and the body of the callout that is being answered, whatever the status. As [`reply`].
+///
+/// # Errors
+/// The kind of trouble when there was no response at all.
+pub fn response(num_headers: usize, body_size: usize) -> Result<(u16, Vec<u8>), Trouble> {
+    Ok((status(num_headers)?, body(body_size)?))
+}
+
+fn status(num_headers: usize) -> Result<u16, Trouble> {
     if num_headers == 0 {
         return Err(Trouble::Reset);
     }
     let status = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, ":status");
-    match status.ok().flatten().as_deref() {
-        Some(b"200") => {}
-        Some(b"504") => return Err(Trouble::Timeout),
-        _ => return Err(Trouble::Connect),
-    }
+    let status = status.ok().flatten().unwrap_or_default();
+    let number = std::str::from_utf8(&status).ok();
+    Ok(number
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default())
+}
+
+fn body(body_size: usize) -> Result<Vec<u8>, Trouble> {
     if body_size == 0 {
         return Ok(Vec::new());
     }

@@ -1,9 +1,9 @@
-//! What every filter with a Redis counts of it.
+//! What every filter with a Redis, or another store in its place, counts of it.
 
 use crate::metrics::{Metric, Registry};
 use sluice_core::redis::trouble::Trouble;
 
-/// Names begin with the filter's own prefix.
+/// Names begin with the filter's own prefix and the store's name.
 #[derive(Debug)]
 pub struct RedisMetrics {
     errors: Vec<Metric>,
@@ -16,15 +16,21 @@ pub struct RedisMetrics {
 
 impl RedisMetrics {
     pub fn define(registry: &mut Registry, prefix: &str) -> Self {
+        Self::of(registry, prefix, "redis")
+    }
+
+    /// Of another store.
+    pub fn of(registry: &mut Registry, prefix: &str, store: &str) -> Self {
+        let prefix = format!("{prefix}.{store}");
         Self {
             errors: Trouble::ALL
                 .iter()
-                .map(|kind| registry.counter(&format!("{prefix}.redis.error.{}", kind.name())))
+                .map(|kind| registry.counter(&format!("{prefix}.error.{}", kind.name())))
                 .collect(),
-            callouts: registry.counter(&format!("{prefix}.redis.callouts")),
-            commands: registry.counter(&format!("{prefix}.redis.commands")),
-            batch_size: registry.histogram(&format!("{prefix}.redis.batch_size")),
-            breaker_open: registry.gauge(&format!("{prefix}.redis.breaker_open")),
+            callouts: registry.counter(&format!("{prefix}.callouts")),
+            commands: registry.counter(&format!("{prefix}.commands")),
+            batch_size: registry.histogram(&format!("{prefix}.batch_size")),
+            breaker_open: registry.gauge(&format!("{prefix}.breaker_open")),
             breaker_was_open: false,
         }
     }

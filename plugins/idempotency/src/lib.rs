@@ -1,13 +1,14 @@
 //! The idempotency filter: which decision follows which event. The decisions are `sluice_core::idempotency`.
 
 mod metrics;
+mod records;
 mod stream;
 mod ways;
 mod worker;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{ContextType, LogLevel};
-use sluice_host::{callout, clock, configuration};
+use sluice_host::{clock, configuration};
 use std::cell::RefCell;
 use std::rc::Rc;
 use stream::Stream;
@@ -33,9 +34,8 @@ struct Root {
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
-        let reply = callout::reply(headers, body);
         with(&self.worker, |worker| {
-            worker.replied(token, reply, clock::steady());
+            worker.replied(token, headers, body, clock::steady());
         });
     }
 

@@ -10,13 +10,14 @@ pub struct Metrics {
     registry: Registry,
     /// Of each route, by its index, the events in their order.
     routes: Vec<[Metric; Event::ALL.len()]>,
-    redis: RedisMetrics,
+    store: RedisMetrics,
     open: Metric,
     open_before: usize,
 }
 
 impl Metrics {
-    pub fn define<'a>(routes: impl Iterator<Item = &'a str>) -> Self {
+    /// `store`: which one has the records.
+    pub fn define<'a>(routes: impl Iterator<Item = &'a str>, store: &str) -> Self {
         let mut registry = Registry::default();
         let routes = routes
             .map(|route| {
@@ -28,7 +29,7 @@ impl Metrics {
             .collect();
         Self {
             routes,
-            redis: RedisMetrics::define(&mut registry, PREFIX),
+            store: RedisMetrics::of(&mut registry, PREFIX, store),
             open: registry.gauge(&format!("{PREFIX}.open")),
             open_before: 0,
             registry,
@@ -37,7 +38,7 @@ impl Metrics {
 
     /// A batch of so many commands has been sent.
     pub fn batch(&mut self, size: usize) {
-        self.redis.batch(&mut self.registry, size);
+        self.store.batch(&mut self.registry, size);
     }
 
     /// Hands the counts to the gateway. `open`: how many exchanges this worker has.
@@ -48,9 +49,9 @@ impl Metrics {
                 self.registry.add(*metric, counts.get(event));
             }
         }
-        self.redis
+        self.store
             .troubles(&mut self.registry, &mut counts.troubles);
-        self.redis.breaker(&mut self.registry, breaker_is_open);
+        self.store.breaker(&mut self.registry, breaker_is_open);
         // The workers share the gauge: each adds what it has more than before.
         if open != self.open_before {
             let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);

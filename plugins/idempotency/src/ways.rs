@@ -1,52 +1,57 @@
-//! The ways to the stores of one worker: what they are to be sent leaves by its own link, and what comes back is for the
+//! The ways to the Redis of one worker: what a store is to send leaves by its own link, and what comes back is for the
 //! store of that link.
 
 use crate::metrics::Metrics;
 use sluice_core::gcra::Ps;
 use sluice_core::idempotency::redis_store::RedisStore;
 use sluice_core::idempotency::redlock::Redlock;
-use sluice_core::policy::idempotency::Idempotency;
+use sluice_core::idempotency::settings::{Redis, Settings};
+use sluice_core::policy::idempotency::Voters;
 use sluice_core::redis::trouble::Trouble;
 use sluice_host::link::{Ended, Link};
 
 /// One Redis, or several that vote.
-pub type Records = Redlock<RedisStore>;
-
-/// A link to each Redis, in the order of the stores.
-pub struct Ways(Vec<Link>);
+pub struct Ways {
+    pub stores: Redlock<RedisStore>,
+    /// In the order of the stores.
+    links: Vec<Link>,
+}
 
 impl Ways {
     /// As the policy names them; nothing is opened before there is something to send.
-    pub fn new(policy: &Idempotency) -> Self {
-        let clusters = policy.clusters();
-        Self(
-            clusters
-                .map(|cluster| Link::to(&policy.redis, cluster))
-                .collect(),
-        )
+    pub fn new(voters: &Voters, settings: &Settings, redis: &Redis) -> Self {
+        let links = voters
+            .clusters()
+            .map(|cluster| Link::to(&voters.redis, cluster));
+        let links: Vec<Link> = links.collect();
+        let stores = links.iter().map(|_| RedisStore::new(settings, redis));
+        Self {
+            stores: Redlock::new(stores.collect(), settings.timeout),
+            links,
+        }
     }
 
-    /// Commands that could be sent now, if there are any.
-    pub fn ready(records: &mut Records) -> Option<usize> {
-        let ready = records.stores().iter().any(|store| store.pipe().is_ready());
-        ready.then(|| Self::gathered(records))
+    /// Whether commands could be sent now.
+    pub fn is_ready(&mut self) -> bool {
+        let mut stores = self.stores.stores().iter();
+        stores.any(|store| store.pipe().is_ready())
     }
 
     /// How many commands wait to be sent.
-    pub fn gathered(records: &mut Records) -> usize {
-        let stores = records.stores().iter();
+    pub fn gathered(&mut self) -> usize {
+        let stores = self.stores.stores().iter();
         stores.map(|store| store.pipe().gathered()).sum()
     }
 
     /// Whether one of the stores is left alone because it failed.
-    pub fn breaker_is_open(records: &mut Records) -> bool {
-        let mut stores = records.stores().iter();
+    pub fn breaker_is_open(&mut self) -> bool {
+        let mut stores = self.stores.stores().iter();
         stores.any(|store| store.pipe().breaker.is_open())
     }
 
     /// Sends what can be sent.
-    pub fn send(&mut self, records: &mut Records, metrics: &mut Metrics, now: Ps) {
-        for (link, store) in self.0.iter_mut().zip(records.stores()) {
+    pub fn send(&mut self, metrics: &mut Metrics, now: Ps) {
+        for (link, store) in self.links.iter_mut().zip(self.stores.stores()) {
             let (login, login_replies) = store.pipe().login();
             let login = login.to_vec();
             let sizes = store.send(now, |batch| {
@@ -63,31 +68,25 @@ impl Ways {
     }
 
     /// A callout has come to its end. The gateway gives each callout a token of its own, so one store at most knows it.
-    pub fn replied(
-        &self,
-        records: &mut Records,
-        token: u32,
-        reply: Result<&[u8], Trouble>,
-        now: Ps,
-    ) {
-        for store in records.stores() {
+    pub fn replied(&mut self, token: u32, reply: Result<&[u8], Trouble>, now: Ps) {
+        for store in self.stores.stores() {
             store.replied(token, reply, now);
         }
     }
 
     /// A message of a stream has come.
-    pub fn message(&mut self, records: &mut Records, token: u32, size: usize, now: Ps) {
-        self.each(records, now, |link, _| link.message(token, size));
+    pub fn message(&mut self, token: u32, size: usize, now: Ps) {
+        self.each(now, |link, _| link.message(token, size));
     }
 
     /// A stream has ended.
-    pub fn closed(&mut self, records: &mut Records, token: u32, status: u32, now: Ps) {
-        self.each(records, now, |link, _| link.closed(token, status));
+    pub fn closed(&mut self, token: u32, status: u32, now: Ps) {
+        self.each(now, |link, _| link.closed(token, status));
     }
 
     /// Gives up what should have been answered long ago.
-    pub fn tick(&mut self, records: &mut Records, now: Ps) {
-        self.each(records, now, |link, store| {
+    pub fn tick(&mut self, now: Ps) {
+        self.each(now, |link, store| {
             let mut overdue = link.tick(now);
             let given_up = store.pipe().overdue(now).into_iter();
             overdue.extend(given_up.map(|token| (token, Err(Trouble::Timeout))));
@@ -95,13 +94,8 @@ impl Ways {
         });
     }
 
-    fn each(
-        &mut self,
-        records: &mut Records,
-        now: Ps,
-        mut ended: impl FnMut(&mut Link, &RedisStore) -> Ended,
-    ) {
-        for (link, store) in self.0.iter_mut().zip(records.stores()) {
+    fn each(&mut self, now: Ps, mut ended: impl FnMut(&mut Link, &RedisStore) -> Ended) {
+        for (link, store) in self.links.iter_mut().zip(self.stores.stores()) {
             for (token, reply) in ended(link, store) {
                 store.replied(token, reply.as_deref().map_err(|trouble| *trouble), now);
             }

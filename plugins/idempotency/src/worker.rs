@@ -1,18 +1,15 @@
 //! One worker's exchanges: the registry, and the host services it needs.
 
 use crate::metrics::Metrics;
-use crate::ways::{Records, Ways};
+use crate::records::Records;
 use proxy_wasm::types::Action;
 use sluice_core::gcra::{PS_PER_S, Ps};
 use sluice_core::idempotency::key_syntax;
 use sluice_core::idempotency::origin::Provenance;
 use sluice_core::idempotency::problem::{self, Answer, Problem};
-use sluice_core::idempotency::redis_store::RedisStore;
-use sluice_core::idempotency::redlock::Redlock;
 use sluice_core::idempotency::registry::{Opening, Registry, ResponseHead, Settled, Step};
 use sluice_core::idempotency::stored::Field;
 use sluice_core::policy::idempotency::Idempotency;
-use sluice_core::redis::trouble::Trouble;
 use sluice_core::selector::Request;
 use sluice_host::gathering::Gathering;
 use sluice_host::message::CurrentRequest;
@@ -21,7 +18,7 @@ use sluice_host::wakeup::Wakeup;
 use sluice_host::{clock, configuration, message, random, stream};
 use std::collections::HashMap;
 
-/// Deadlines are kept to a quarter of the time that Redis has, within these bounds.
+/// Deadlines are kept to a quarter of the time that the store has, within these bounds.
 const TICK_MIN: Ps = PS_PER_S / 200;
 const TICK_MAX: Ps = PS_PER_S / 10;
 
@@ -51,7 +48,6 @@ pub struct Worker {
     root: u32,
     policy: Idempotency,
     registry: Registry<Records>,
-    ways: Ways,
     gathering: Gathering,
     metrics: Metrics,
     /// Streams that were answered here: the answer passes them as a response. Whether it has a content type.
@@ -63,15 +59,13 @@ impl Worker {
     pub fn load(root: u32, configuration: &[u8]) -> Result<Self, String> {
         let policy = Idempotency::load(configuration).map_err(|problem| problem.to_string())?;
         let settings = policy.settings(configuration::environment)?;
-        clock::tick_every((settings.redis.timeout / 4).clamp(TICK_MIN, TICK_MAX));
+        clock::tick_every((settings.timeout / 4).clamp(TICK_MIN, TICK_MAX));
+        let store = Records::new(&policy, &settings).ok_or("the settings are of another policy")?;
         let routes = settings.routes.iter().map(|route| route.name.as_str());
-        let metrics = Metrics::define(routes);
+        let metrics = Metrics::define(routes, store.name());
         log::info!("idempotency: {} routes loaded", settings.routes.len());
-        let stores = policy.clusters().map(|_| RedisStore::new(&settings));
-        let store = Redlock::new(stores.collect(), settings.redis.timeout);
         Ok(Self {
             root,
-            ways: Ways::new(&policy),
             gathering: Gathering::new(Wakeup::register()?),
             metrics,
             registry: Registry::new(settings, store),
@@ -253,14 +247,14 @@ impl Worker {
 
     /// Has the gathered commands sent soon.
     fn gather(&mut self) {
-        if let Some(gathered) = Ways::ready(self.registry.store()) {
+        if let Some(gathered) = self.registry.store().ready() {
             self.gathering.call(gathered);
         }
     }
 
     /// A wake-up has come.
     pub fn woken(&mut self, queue: u32, now: Ps) {
-        let gathered = Ways::gathered(self.registry.store());
+        let gathered = self.registry.store().gathered();
         if self.gathering.woken(queue, gathered) {
             self.send(now);
         }
@@ -268,21 +262,20 @@ impl Worker {
     }
 
     /// A callout has come to its end.
-    pub fn replied(&mut self, token: u32, reply: Result<Vec<u8>, Trouble>, now: Ps) {
-        let reply = reply.as_deref().map_err(|trouble| *trouble);
-        self.ways.replied(self.registry.store(), token, reply, now);
+    pub fn replied(&mut self, token: u32, headers: usize, body: usize, now: Ps) {
+        self.registry.store().replied(token, headers, body, now);
         self.answered(now);
     }
 
     /// A message of a stream to Redis has come.
     pub fn message(&mut self, token: u32, size: usize, now: Ps) {
-        self.ways.message(self.registry.store(), token, size, now);
+        self.registry.store().message(token, size, now);
         self.answered(now);
     }
 
     /// A stream to Redis has ended.
     pub fn closed(&mut self, token: u32, status: u32, now: Ps) {
-        self.ways.closed(self.registry.store(), token, status, now);
+        self.registry.store().closed(token, status, now);
         self.answered(now);
     }
 
@@ -300,7 +293,7 @@ impl Worker {
 
     pub fn tick(&mut self, now: Ps) {
         self.gathering.ticked();
-        self.ways.tick(self.registry.store(), now);
+        self.registry.store().tick(now);
         self.registry.answered(now);
         self.registry.tick(now);
         self.send(now);
@@ -310,8 +303,7 @@ impl Worker {
 
     /// Sends what can be sent.
     fn send(&mut self, now: Ps) {
-        let store = self.registry.store();
-        self.ways.send(store, &mut self.metrics, now);
+        self.registry.store().send(&mut self.metrics, now);
         self.registry.answered(now);
     }
 
@@ -346,7 +338,7 @@ impl Worker {
         }
         drop(others);
         if self.registry.has_settled() {
-            let gathered = Ways::gathered(self.registry.store());
+            let gathered = self.registry.store().gathered();
             self.gathering.call(gathered);
         }
     }
@@ -354,7 +346,7 @@ impl Worker {
     fn publish(&mut self) {
         let (open, breaker) = (
             self.registry.open(),
-            Ways::breaker_is_open(self.registry.store()),
+            self.registry.store().breaker_is_open(),
         );
         self.metrics
             .publish(&mut self.registry.counts, open, breaker);

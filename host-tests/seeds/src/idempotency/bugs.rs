@@ -264,8 +264,8 @@ const BUGS: &[Bug] = &[
             ),
             edit(
                 "plugins/idempotency/src/worker.rs",
-                "self.ways.tick(self.registry.store(), now);",
-                "if !{on} { self.ways.tick(self.registry.store(), now); }",
+                "self.registry.store().tick(now);",
+                "if !{on} { self.registry.store().tick(now); }",
             ),
         ],
         breaks: &[Answer],

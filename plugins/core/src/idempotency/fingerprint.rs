@@ -1,6 +1,6 @@
 //! Whether two requests with one key are the same request: a SHA-256 over method, path, query and body.
 
-use super::scope::prefixed;
+use super::scope::{hex, prefixed};
 use sha2::{Digest, Sha256};
 
 /// What a request is compared by.
@@ -11,6 +11,12 @@ impl Fingerprint {
     #[must_use]
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// 64 hex digits.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        hex(&self.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Records in one Redis, by scripts in the pipeline of the worker.
 
 use super::scripts::{self, Asked, Keys};
-use super::settings::Settings;
+use super::settings::{Redis, Settings};
 use super::store::{Acquired, Committed, Operation, Outcome, Store};
 use crate::gcra::Ps;
 use crate::redis::pipe::{Batch, Pipe};
@@ -24,14 +24,13 @@ pub struct RedisStore {
 
 impl RedisStore {
     #[must_use]
-    pub fn new(settings: &Settings) -> Self {
-        let redis = &settings.redis;
+    pub fn new(settings: &Settings, redis: &Redis) -> Self {
         Self {
             keys: settings.keys(),
             pipe: Pipe::new(
                 redis.limits.clone(),
                 &redis.login,
-                redis.breaker,
+                settings.breaker,
                 scripts::all(),
             )
             .with_durability(redis.durability),

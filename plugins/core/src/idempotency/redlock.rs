@@ -390,4 +390,4 @@ impl Vote {
 
 #[cfg(test)]
 #[path = "store_tests/mod.rs"]
-mod tests;
+pub(super) mod testing;

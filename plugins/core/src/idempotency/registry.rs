@@ -281,6 +281,7 @@ impl<S: Store> Registry<S> {
             retention: route.retention,
             route: route.name.clone(),
             key,
+            at: now,
         };
         let exchange = Exchange::begin(index, claim, hold, &mut cx);
         self.insert(stream, Phase::Open(exchange));
@@ -320,7 +321,7 @@ impl<S: Store> Registry<S> {
         let route = settings.routes.get(route)?;
         let context = Context {
             route,
-            timeout: settings.redis.timeout,
+            timeout: settings.timeout,
             fence_header: settings.fence_header.as_deref(),
             at_rest: &settings.at_rest,
             keys,

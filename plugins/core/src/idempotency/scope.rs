@@ -94,7 +94,7 @@ pub(super) fn prefixed(hash: &mut Sha256, part: &[u8]) {
     hash.update(part);
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         let _ = write!(out, "{byte:02x}");

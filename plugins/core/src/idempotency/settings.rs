@@ -1,5 +1,6 @@
 //! How idempotency keys are kept: what a policy comes to.
 
+use super::etcd::Login as EtcdLogin;
 use super::scripts::Keys;
 use super::seal::AtRest;
 use crate::gcra::Ps;
@@ -12,7 +13,12 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub routes: Vec<Route>,
-    pub redis: Redis,
+    /// Stands before the key of every record.
+    pub key_prefix: String,
+    /// How long one operation may take.
+    pub timeout: Ps,
+    pub breaker: breaker::Settings,
+    pub store: Store,
     pub at_rest: AtRest,
     /// Parts that the records are spread over, each with a hash tag of its own: 1 to 256. To change it is to forget
     /// every record.
@@ -31,7 +37,7 @@ impl Settings {
     #[must_use]
     pub fn keys(&self) -> Keys {
         Keys {
-            prefix: self.redis.key_prefix.clone(),
+            prefix: self.key_prefix.clone(),
             partitions: self.partitions,
         }
     }
@@ -145,16 +151,28 @@ pub enum Trim {
     Age(Duration),
 }
 
+/// What keeps the records.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// One, or several alike that vote.
+    Redis(Redis),
+    Etcd(Etcd),
+}
+
 /// How Redis is used.
 #[derive(Debug, Clone)]
 pub struct Redis {
-    /// Stands before every key.
-    pub key_prefix: String,
     pub login: Login,
-    /// How long one operation may take.
-    pub timeout: Ps,
     pub limits: Limits,
-    pub breaker: breaker::Settings,
     /// Who else must have what acquires and commits write.
     pub durability: Option<Durability>,
+}
+
+/// How etcd is used.
+#[derive(Debug, Clone)]
+pub struct Etcd {
+    /// None: it does not want to know who asks.
+    pub login: Option<EtcdLogin>,
+    /// Requests under way at once at most.
+    pub in_flight: usize,
 }

@@ -47,6 +47,8 @@ pub struct Claim {
     pub route: String,
     /// As the client chose it; for operators to read.
     pub key: Vec<u8>,
+    /// When it began.
+    pub at: Ps,
 }
 
 /// How an execution ended.

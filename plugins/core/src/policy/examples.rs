@@ -50,6 +50,10 @@ pub(super) const IDEMPOTENCY: Examples = &[
         "idempotency-redlock.json",
         include_str!("../../../../envoy-config/policies/idempotency-redlock.json"),
     ),
+    (
+        "idempotency-etcd.json",
+        include_str!("../../../../envoy-config/policies/idempotency-etcd.json"),
+    ),
 ];
 
 pub(crate) const SHARD_ROUTE: Examples = &[

@@ -82,6 +82,43 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
+/// What others than serde read of it; the code that serde derives is many times as large.
+impl Json {
+    /// The first field of this name, if it is an object and has one.
+    pub(crate) fn field(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Object(fields) => fields
+                .iter()
+                .find_map(|(field, value)| (field == name).then_some(value)),
+            _ => None,
+        }
+    }
+
+    /// What a list holds; nothing for what is none.
+    pub(crate) fn items(&self) -> &[Self] {
+        match self {
+            Self::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The text in a field.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        match self.field(name) {
+            Some(Self::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The number in a field.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        match self.field(name) {
+            Some(Self::Unsigned(number)) => Some(*number),
+            _ => None,
+        }
+    }
+}
+
 impl Json {
     fn found(&self) -> Unexpected<'_> {
         match self {

@@ -20,10 +20,10 @@ use std::collections::VecDeque;
 const WAITING_BATCHES: usize = 64;
 
 /// The gateway counts whole milliseconds, from when its current round of events began: so early may it be.
-const HOST_TIME: Ps = 5 * PS_PER_S / 1_000;
+pub(crate) const HOST_TIME: Ps = 5 * PS_PER_S / 1_000;
 
 /// How long after its deadline a callout is given up that the gateway has not ended, as it should have.
-const GRACE: Ps = PS_PER_S;
+pub(crate) const GRACE: Ps = PS_PER_S;
 
 /// How a pipeline is run.
 #[derive(Debug, Clone)]

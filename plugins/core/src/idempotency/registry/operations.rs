@@ -96,9 +96,9 @@ impl<S: Store> Registry<S> {
     ) -> Result<u64, (Operation, Trouble)> {
         self.next += 1;
         let id = self.next;
-        if let Err(trouble) =
-            self.store
-                .start(id, &operation, now + self.settings.redis.timeout, now)
+        if let Err(trouble) = self
+            .store
+            .start(id, &operation, now + self.settings.timeout, now)
         {
             self.counts.trouble(trouble);
             return Err((operation, trouble));
@@ -129,7 +129,7 @@ impl<S: Store> Registry<S> {
             return;
         }
         if tries < RELEASE_TRIES && self.chores.len() < self.settings.max_open {
-            let at = now + self.settings.redis.timeout;
+            let at = now + self.settings.timeout;
             self.chores.push(Chore {
                 at,
                 route,

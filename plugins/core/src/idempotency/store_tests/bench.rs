@@ -1,16 +1,14 @@
 //! Clients of stores, which are models of Redis with the real scripts, and the way between them.
 
+use super::suite::Stage;
 use crate::gcra::{PS_PER_S, PS_PER_US, Ps};
-use crate::idempotency::fingerprint::Hasher;
 use crate::idempotency::redis_store::RedisStore;
 use crate::idempotency::redlock::Redlock;
 use crate::idempotency::registry::testing;
-use crate::idempotency::scope::{Scope, Token};
 use crate::idempotency::settings::Settings;
-use crate::idempotency::store::{Claim, Commit, Kind, Operation, Outcome, Store};
+use crate::idempotency::store::{Operation, Outcome, Store};
 use crate::redis::trouble::Trouble;
 use sluice_model_redis::{Server, Settings as RedisSettings};
-use std::sync::Arc;
 use std::time::Duration;
 
 const START: u64 = 1_790_000_000_000_000;
@@ -56,7 +54,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn single() -> Self {
-        let client = Client::Single(Box::new(RedisStore::new(&settings())));
+        let client = Client::Single(Box::new(testing::redis_store(&settings())));
         Self::of(vec![client], 1)
     }
 
@@ -66,7 +64,9 @@ impl Bench {
 
     pub fn redlocks(clients: usize, stores: usize) -> Self {
         let client = |_| {
-            let all = (0..stores).map(|_| RedisStore::new(&settings())).collect();
+            let all = (0..stores)
+                .map(|_| testing::redis_store(&settings()))
+                .collect();
             Client::Several(Redlock::new(all, TIMEOUT))
         };
         Self::of((0..clients).map(client).collect(), stores)
@@ -85,34 +85,6 @@ impl Bench {
         }
     }
 
-    pub fn claim(&self, key: &str, token: u8) -> Arc<Claim> {
-        self.claim_for(key, token, b"body")
-    }
-
-    pub fn claim_for(&self, key: &str, token: u8, body: &[u8]) -> Arc<Claim> {
-        let mut fingerprint = Hasher::new(b"POST", b"/pay");
-        fingerprint.body(body);
-        Arc::new(Claim {
-            scope: Scope::new(b"ann", "pay", key.as_bytes()),
-            token: Token::new([token; 16]),
-            fingerprint: fingerprint.finish(),
-            lease: Duration::from_secs(5),
-            retention: Duration::from_secs(3_600),
-            route: "pay".into(),
-            key: key.as_bytes().to_vec(),
-        })
-    }
-
-    pub fn commit(&self, claim: &Arc<Claim>, bytes: &[u8]) -> Operation {
-        Operation::Commit(Arc::new(Commit {
-            claim: claim.clone(),
-            fence: Some(1),
-            kind: Kind::Answer,
-            bytes: bytes.to_vec(),
-            event: None,
-        }))
-    }
-
     /// One that is away neither gets what is sent nor answers.
     pub fn away(&mut self, index: usize, away: bool) {
         self.away[index] = away;
@@ -123,32 +95,10 @@ impl Bench {
         self.servers[index] = Server::new(RedisSettings::default());
     }
 
-    pub fn advance(&mut self, time: Duration) {
-        self.now += time.as_nanos() * 1_000;
-    }
-
     pub fn records(&self, index: usize) -> Vec<Vec<u8>> {
         let hashes = self.servers[index].keys().into_iter();
         let hashes = hashes.filter(|key| key.kind == "hash");
         hashes.map(|key| key.name).collect()
-    }
-
-    /// The first client's operation, and what it comes to.
-    pub fn ask(&mut self, operation: &Operation) -> Result<Outcome, Trouble> {
-        self.start(0, operation);
-        let mut answers = Vec::new();
-        for _ in 0..5 {
-            for index in 0..self.servers.len() {
-                if self.away[index] {
-                    self.lose(0, index);
-                } else {
-                    while self.deliver(0, index) {}
-                }
-            }
-            answers.extend(self.collect(0));
-        }
-        assert_eq!(answers.len(), 1, "answered once");
-        answers.remove(0)
     }
 
     pub fn start(&mut self, client: usize, operation: &Operation) {
@@ -221,5 +171,29 @@ impl Bench {
             Client::Several(stores) => stores.open(),
         };
         self.clients.iter().map(open).sum()
+    }
+}
+
+impl Stage for Bench {
+    /// The first client's.
+    fn ask(&mut self, operation: &Operation) -> Result<Outcome, Trouble> {
+        self.start(0, operation);
+        let mut answers = Vec::new();
+        for _ in 0..5 {
+            for index in 0..self.servers.len() {
+                if self.away[index] {
+                    self.lose(0, index);
+                } else {
+                    while self.deliver(0, index) {}
+                }
+            }
+            answers.extend(self.collect(0));
+        }
+        assert_eq!(answers.len(), 1, "answered once");
+        answers.remove(0)
+    }
+
+    fn advance(&mut self, time: Duration) {
+        self.now += time.as_nanos() * 1_000;
     }
 }

@@ -1,11 +1,15 @@
 //! The promises that every store keeps, and those of several stores that vote.
 
 mod bench;
-mod suite;
+pub mod suite;
 
 use super::*;
-use crate::idempotency::store::Kind;
+use crate::idempotency::etcd::testing::EtcdStage;
+use crate::idempotency::store::{self, Kind};
+use crate::idempotency::{fingerprint, scope};
+use crate::redis::trouble;
 use bench::Bench;
+use suite::{Stage, claim, commit};
 
 /// How many stores, and how many of them are away all the time.
 const SHAPES: [(usize, &[usize]); 6] = [
@@ -22,6 +26,7 @@ fn every_store_keeps_every_promise() {
     for promise in suite::ALL {
         // One Redis by itself, as the filter uses it.
         promise(&mut Bench::single());
+        promise(&mut EtcdStage::new());
         for (stores, away) in SHAPES {
             let mut bench = Bench::redlock(stores);
             away.iter().for_each(|index| bench.away(*index, true));
@@ -39,17 +44,17 @@ fn without_most_of_the_stores_nobody_gets_a_key_and_what_was_taken_is_given_back
     let mut bench = Bench::redlock(3);
     bench.away(0, true);
     bench.away(1, true);
-    let claim = bench.claim("k", 1);
+    let mine = claim("k", 1);
     assert_eq!(
-        bench.ask(&Operation::Acquire(claim.clone())),
+        bench.ask(&Operation::Acquire(mine.clone())),
         Err(Trouble::Timeout)
     );
     // The registry then releases, which most cannot confirm either; what can be freed is.
-    assert!(bench.ask(&Operation::Release(claim)).is_err());
+    assert!(bench.ask(&Operation::Release(mine)).is_err());
     assert!(bench.records(2).is_empty());
     bench.away(0, false);
     bench.away(1, false);
-    let other = bench.claim("k", 2);
+    let other = claim("k", 2);
     assert!(yours(&bench.ask(&Operation::Acquire(other))));
 }
 
@@ -58,7 +63,7 @@ fn the_rest_of_an_attempt_that_never_had_the_key_blocks_nobody() {
     let mut bench = Bench::redlock(3);
     bench.away(0, true);
     bench.away(1, true);
-    let dead = bench.claim("k", 1);
+    let dead = claim("k", 1);
     assert!(bench.ask(&Operation::Acquire(dead)).is_err());
     bench.away(0, false);
     bench.away(1, false);
@@ -67,24 +72,24 @@ fn the_rest_of_an_attempt_that_never_had_the_key_blocks_nobody() {
         1,
         "its gateway died before it released"
     );
-    let other = bench.claim("k", 2);
+    let other = claim("k", 2);
     assert!(yours(&bench.ask(&Operation::Acquire(other))));
 }
 
 #[test]
 fn who_has_most_has_the_key_although_one_store_is_lost_empty() {
     let mut bench = Bench::redlock(3);
-    let claim = bench.claim("k", 1);
-    assert!(yours(&bench.ask(&Operation::Acquire(claim.clone()))));
+    let mine = claim("k", 1);
+    assert!(yours(&bench.ask(&Operation::Acquire(mine.clone()))));
     bench.forget(0);
-    let other = bench.ask(&Operation::Acquire(bench.claim("k", 2)));
+    let other = bench.ask(&Operation::Acquire(claim("k", 2)));
     assert!(
         matches!(other, Ok(Outcome::Acquire(Acquired::InFlight { .. }))),
         "{other:?}"
     );
     // What the other took of the empty one was given back before it was told.
     assert!(bench.records(0).is_empty());
-    let committed = bench.ask(&bench.commit(&claim, b"made"));
+    let committed = bench.ask(&commit(&mine, b"made"));
     assert_eq!(committed, Ok(Outcome::Commit(Committed::Yes)));
     assert_eq!(bench.records(0).len(), 1, "all have it again");
 }
@@ -92,14 +97,14 @@ fn who_has_most_has_the_key_although_one_store_is_lost_empty() {
 #[test]
 fn an_answer_that_one_store_has_is_found() {
     let mut bench = Bench::redlock(3);
-    let claim = bench.claim("k", 1);
-    assert!(yours(&bench.ask(&Operation::Acquire(claim.clone()))));
+    let mine = claim("k", 1);
+    assert!(yours(&bench.ask(&Operation::Acquire(mine.clone()))));
     bench.away(0, true);
     bench.away(1, true);
-    assert!(bench.ask(&bench.commit(&claim, b"made")).is_err());
+    assert!(bench.ask(&commit(&mine, b"made")).is_err());
     bench.away(0, false);
     bench.away(1, false);
-    let retry = bench.ask(&Operation::Acquire(bench.claim("k", 2)));
+    let retry = bench.ask(&Operation::Acquire(claim("k", 2)));
     let kind = Kind::Answer;
     let bytes = b"made".to_vec();
     assert_eq!(
@@ -115,8 +120,8 @@ fn of_those_that_come_at_once_one_at_most_has_the_key() {
         let mut random = fastrand_like(seed);
         let mut bench = Bench::redlocks(3, 3);
         for client in 0..3 {
-            let claim = bench.claim("k", client as u8 + 1);
-            bench.start(client, &Operation::Acquire(claim));
+            let mine = claim("k", client as u8 + 1);
+            bench.start(client, &Operation::Acquire(mine));
         }
         let mut answers = Vec::new();
         for _ in 0..500 {

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use super::durability::Compiled;
+use super::etcd::EtcdJson;
 use super::json::{
     CommitOrderJson, KeyModeJson, METHODS, OnCommitErrorJson, OnMissingScopeJson, OnStoreErrorJson,
-    OnTimeoutJson, OutboxJson, PolicyJson, RouteJson, TrimJson,
+    OnTimeoutJson, OutboxJson, PolicyJson, RedisJson, RouteJson, TrimJson,
 };
-use super::{Idempotency, Route};
+use super::{Idempotency, Records, Route};
 use crate::idempotency::settings::{
     self, CommitOrder, HeaderFilter, KeyMode, OnCommitError, OnStoreError, OnTimeout, Outbox, Trim,
 };
 use crate::policy::PolicyError;
-use crate::policy::redis::Redis;
 use crate::policy::text::FRAMING;
 use crate::selector::Key;
 use crate::units::{format_duration, format_size};
@@ -28,6 +27,9 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 
 const DEFAULT_BODY: u64 = 512 << 10;
 
+/// etcd refuses requests of more than 1.5 MiB (`--max-request-bytes`); an answer has a head as well.
+const MOST_IN_ETCD: u64 = 1 << 20;
+
 const DEFAULT_EXECUTION: Duration = Duration::from_secs(300);
 
 /// Partitions on a Redis Cluster unless the policy says otherwise: enough to reach every node.
@@ -35,23 +37,25 @@ const CLUSTER_PARTITIONS: u16 = 64;
 
 /// What routes are checked against.
 struct Whole<'p> {
-    redis: &'p Redis,
-    /// Several Redis vote.
-    votes: bool,
+    /// `redis` or `etcd`, and its timeout.
+    store: (&'static str, Duration),
+    /// What of the store rules out events, and why.
+    no_events: Option<&'static str>,
+    /// Bytes of an answer's body that the store takes.
+    most: Option<u64>,
     fence_header: &'p str,
     gateway_buffer: u64,
     max_held: u64,
 }
 
 pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
-    let Compiled {
-        redis,
-        durability,
-        others,
-    } = json
-        .redis
-        .compile_all()
-        .map_err(|(field, problem)| PolicyError::new(format!("redis.{field}"), problem))?;
+    let records = records(json.redis, json.etcd)?;
+    if matches!(records, Records::Etcd(_)) && json.partitions.is_some() {
+        return Err(PolicyError::new(
+            "partitions",
+            "found with `etcd`, expected none: all records of an etcd share its revision",
+        ));
+    }
     if FRAMING.contains(&json.fence_header.0.as_str()) {
         return Err(PolicyError::new(
             "fence_header",
@@ -62,8 +66,20 @@ pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
         ));
     }
     let whole = Whole {
-        redis: &redis,
-        votes: !others.is_empty(),
+        store: match &records {
+            Records::Redis(voters) => ("redis", voters.redis.timeout),
+            Records::Etcd(etcd) => ("etcd", etcd.timeout),
+        },
+        no_events: match &records {
+            Records::Redis(voters) if voters.others.is_empty() => None,
+            Records::Redis(_) => Some(
+                "found with `redis.redlock`, expected none: most of the Redis have an event, and none has all",
+            ),
+            Records::Etcd(_) => {
+                Some("found with `etcd`, expected none: the events are a stream of Redis")
+            }
+        },
+        most: matches!(records, Records::Etcd(_)).then_some(MOST_IN_ETCD),
         fence_header: &json.fence_header.0,
         gateway_buffer: json.gateway_buffer.0,
         max_held: json.worker.max_held.0,
@@ -88,10 +104,9 @@ pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
         .at_rest
         .compile()
         .map_err(|(field, problem)| PolicyError::new(format!("at_rest.{field}"), problem))?;
-    let default_partitions = if redis.hash_slots {
-        CLUSTER_PARTITIONS
-    } else {
-        1
+    let default_partitions = match &records {
+        Records::Redis(voters) if voters.redis.hash_slots => CLUSTER_PARTITIONS,
+        _ => 1,
     };
     Ok(Idempotency {
         routes,
@@ -107,10 +122,32 @@ pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
         },
         max_open: json.worker.max_open.get(),
         max_held: bytes(json.worker.max_held.0),
-        redis,
-        durability,
-        others,
+        records,
     })
+}
+
+/// The store that the policy names.
+fn records(redis: Option<RedisJson>, etcd: Option<EtcdJson>) -> Result<Records, PolicyError> {
+    match (redis, etcd) {
+        (Some(redis), None) => {
+            let voters = redis.compile_all();
+            voters
+                .map(Records::Redis)
+                .map_err(|(field, problem)| PolicyError::new(format!("redis.{field}"), problem))
+        }
+        (None, Some(etcd)) => etcd
+            .compile()
+            .map(Records::Etcd)
+            .map_err(|(field, problem)| PolicyError::new(format!("etcd.{field}"), problem)),
+        (Some(_), Some(_)) => Err(PolicyError::new(
+            "etcd",
+            "found with `redis`, expected one of the two: the records have one place",
+        )),
+        (None, None) => Err(PolicyError::new(
+            "redis",
+            "found nothing, expected `redis` or `etcd`: one of them is required",
+        )),
+    }
 }
 
 /// The field at fault, and what is wrong.
@@ -128,8 +165,7 @@ fn compile_route(json: RouteJson, whole: &Whole<'_>) -> Result<Route, Mistake> {
         );
         return mistake("key_header", problem);
     }
-    if whole.votes && json.outbox.is_some() {
-        let problem = "found with `redis.redlock`, expected none: most of the Redis have an event, and none has all";
+    if let (Some(problem), Some(_)) = (whole.no_events, &json.outbox) {
         return mistake("outbox", problem.to_owned());
     }
     let (lease, execution) = times(&json, whole)?;
@@ -216,10 +252,11 @@ fn times(json: &RouteJson, whole: &Whole<'_>) -> Result<(Duration, Duration), Mi
         );
         return mistake("lease", problem);
     }
-    let least = whole.redis.timeout * TIMEOUTS_PER_LEASE;
+    let (store, timeout) = whole.store;
+    let least = timeout * TIMEOUTS_PER_LEASE;
     if lease < least {
         let problem = format!(
-            "found a lease of {}, expected at least {}, four times `redis.timeout`, so that it can be renewed",
+            "found a lease of {}, expected at least {}, four times `{store}.timeout`, so that it can be renewed",
             format_duration(lease),
             format_duration(least)
         );
@@ -263,6 +300,14 @@ fn sizes(json: &RouteJson, whole: &Whole<'_>) -> Result<(u64, u64), Mistake> {
             );
             return mistake(field, problem);
         }
+    }
+    if let Some(most) = whole.most.filter(|most| response > *most) {
+        let problem = format!(
+            "found {}, expected at most {} with `etcd`, which takes no longer records unless it is told to",
+            format_size(response),
+            format_size(most)
+        );
+        return mistake("max_response_body", problem);
     }
     if response > whole.max_held {
         let problem = format!(

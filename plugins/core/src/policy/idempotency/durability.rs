@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::Voters;
 use super::json::RedisJson;
 use crate::policy::redis::{Redis, Transport};
 use crate::policy::value::{Int, Span};
@@ -26,18 +27,10 @@ pub(super) struct DurabilityJson {
     timeout: Option<Span<1, 30_000>>,
 }
 
-/// A policy's `redis`, checked.
-pub(super) struct Compiled {
-    pub(super) redis: Redis,
-    pub(super) durability: Option<Durability>,
-    /// The clusters of the Redis that vote besides.
-    pub(super) others: Vec<String>,
-}
-
 impl RedisJson {
     /// # Errors
     /// The field at fault, and what is wrong.
-    pub(super) fn compile_all(mut self) -> Result<Compiled, (String, String)> {
+    pub(super) fn compile_all(mut self) -> Result<Voters, (String, String)> {
         let (durability, redlock) = (self.durability.take(), self.redlock.take());
         if durability.is_some() && redlock.is_some() {
             let problem = "found with `redlock`, expected one of the two: a vote counts when one Redis has it (let each \
@@ -48,7 +41,7 @@ impl RedisJson {
         let redis = self.compile().map_err(named)?;
         let durability = durability.map(|json| json.compile(&redis));
         let others = redlock.map(|json| json.compile(&redis.cluster_name));
-        Ok(Compiled {
+        Ok(Voters {
             durability: durability.transpose().map_err(named)?,
             others: others.transpose()?.unwrap_or_default(),
             redis,

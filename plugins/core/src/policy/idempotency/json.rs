@@ -6,6 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::at_rest::AtRestJson;
 use super::durability::DurabilityJson;
+use super::etcd::EtcdJson;
 use super::redlock::RedlockJson;
 use super::replay::{FieldNames, ReplayHeadersJson};
 use super::statuses::Statuses;
@@ -26,7 +27,10 @@ const MIB: u64 = 1 << 20;
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "IdempotencyPolicy"))]
-#[serde(deny_unknown_fields, expecting = "an object with `redis` and `routes`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with `redis` or `etcd`, and `routes`"
+)]
 pub struct PolicyJson {
     /// Where this schema is; for editors.
     #[serde(rename = "$schema", default)]
@@ -38,10 +42,13 @@ pub struct PolicyJson {
     #[serde(deserialize_with = "routes")]
     pub(super) routes: Vec<RouteJson>,
     /// The Redis that holds the records. It must keep what it was told (`maxmemory-policy noeviction`, AOF): a record
-    /// that is lost is a request that may run twice.
-    pub(super) redis: RedisJson,
+    /// that is lost is a request that may run twice. Either this or `etcd`.
+    pub(super) redis: Option<RedisJson>,
+    /// The etcd that holds the records. Either this or `redis`.
+    pub(super) etcd: Option<EtcdJson>,
     /// Parts that the records are spread over, each with a hash tag of its own; they share a fencing counter and a
-    /// stream of events. Default: 1, and with `redis.hash_slots` 64. To change it is to forget every record.
+    /// stream of events. Default: 1, and with `redis.hash_slots` 64. To change it is to forget every record. Only with
+    /// `redis`.
     pub(super) partitions: Option<Int<1, 256>>,
     /// The request header that tells the upstream the fencing number of an execution. What a client sends in it is
     /// replaced.
@@ -167,7 +174,7 @@ pub struct RouteJson {
     #[serde(default = "retention")]
     pub(super) retention: Span<SECOND, YEAR>,
     /// After so long without a sign of life from the gateway, an execution's fate is unknown. It is renewed while the
-    /// upstream works. At most a tenth of the retention, at least four times `redis.timeout`. Default: 30 seconds, but
+    /// upstream works. At most a tenth of the retention, at least four times the store's timeout. Default: 30 seconds, but
     /// at most a tenth of the retention.
     pub(super) lease: Option<Span<100, HOUR>>,
     /// The lease is renewed for so long after the request was sent upstream. Choose more than the upstream's timeout.

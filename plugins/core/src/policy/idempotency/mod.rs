@@ -6,12 +6,14 @@
 mod at_rest;
 mod compile;
 mod durability;
+pub mod etcd;
 pub mod json;
 mod redlock;
 mod replay;
 pub(in crate::policy) mod statuses;
 
 pub use at_rest::AtRest;
+pub use etcd::Etcd;
 
 use crate::idempotency::scope::Scope;
 use crate::idempotency::scripts::Keys;
@@ -27,10 +29,7 @@ pub struct Idempotency {
     /// At least one, at most [`json::MAX_ROUTES`]; names differ. In the order of the settings' routes.
     pub routes: Vec<Route>,
     pub client_ip: ClientIp,
-    pub redis: Redis,
-    pub durability: Option<Durability>,
-    /// The clusters of the Redis that vote besides the first: none, or an even number.
-    pub others: Vec<String>,
+    pub records: Records,
     /// 1 to 256.
     pub partitions: u16,
     /// Lower case.
@@ -41,6 +40,30 @@ pub struct Idempotency {
     pub max_open: usize,
     /// Bytes of answers that one worker may hold at once.
     pub max_held: usize,
+}
+
+/// Where the records are.
+#[derive(Debug, Clone)]
+pub enum Records {
+    Redis(Voters),
+    Etcd(Etcd),
+}
+
+/// One Redis, or several that vote.
+#[derive(Debug, Clone)]
+pub struct Voters {
+    pub redis: Redis,
+    pub durability: Option<Durability>,
+    /// The clusters of those that vote besides the first: none, or an even number.
+    pub others: Vec<String>,
+}
+
+impl Voters {
+    /// The gateway's clusters that lead to a Redis with records: one, or an odd number of those that vote.
+    pub fn clusters(&self) -> impl Iterator<Item = &str> {
+        let others = self.others.iter().map(String::as_str);
+        std::iter::once(self.redis.cluster_name.as_str()).chain(others)
+    }
 }
 
 /// Requests whose keys are kept, and how.
@@ -93,18 +116,25 @@ impl Idempotency {
         Ok(Scope::new(&subject, route, key.as_bytes()))
     }
 
-    /// The gateway's clusters that lead to a Redis with records: one, or an odd number of those that vote.
-    pub fn clusters(&self) -> impl Iterator<Item = &str> {
-        let others = self.others.iter().map(String::as_str);
-        std::iter::once(self.redis.cluster_name.as_str()).chain(others)
-    }
-
     /// Where the records live.
     #[must_use]
     pub fn keys(&self) -> Keys {
+        let prefix = match &self.records {
+            Records::Redis(voters) => &voters.redis.key_prefix,
+            Records::Etcd(etcd) => &etcd.key_prefix,
+        };
         Keys {
-            prefix: self.redis.key_prefix.clone(),
+            prefix: prefix.clone(),
             partitions: self.partitions,
+        }
+    }
+
+    /// The Redis with the records, or the first of several.
+    #[must_use]
+    pub fn redis(&self) -> Option<&Redis> {
+        match &self.records {
+            Records::Redis(voters) => Some(&voters.redis),
+            Records::Etcd(_) => None,
         }
     }
 
@@ -117,16 +147,28 @@ impl Idempotency {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<settings::Settings, String> {
         let routes = self.routes.iter().map(|route| route.settings.clone());
+        let (timeout, breaker, store) = match &self.records {
+            Records::Redis(Voters {
+                redis, durability, ..
+            }) => {
+                let store = settings::Store::Redis(settings::Redis {
+                    login: redis.login(&environment)?,
+                    limits: redis.limits(),
+                    durability: *durability,
+                });
+                (redis.timeout(), redis.breaker(), store)
+            }
+            Records::Etcd(etcd) => {
+                let store = settings::Store::Etcd(etcd.settings(&environment)?);
+                (etcd.timeout(), etcd.breaker.settings(), store)
+            }
+        };
         Ok(settings::Settings {
             routes: routes.collect(),
-            redis: settings::Redis {
-                key_prefix: self.redis.key_prefix.clone(),
-                login: self.redis.login(&environment)?,
-                timeout: self.redis.timeout(),
-                limits: self.redis.limits(),
-                breaker: self.redis.breaker(),
-                durability: self.durability,
-            },
+            key_prefix: self.keys().prefix,
+            timeout,
+            breaker,
+            store,
             at_rest: self.at_rest.settings(&environment)?,
             partitions: self.partitions,
             fence_header: Some(self.fence_header.clone()),

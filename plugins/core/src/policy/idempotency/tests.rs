@@ -6,7 +6,8 @@ use super::*;
 use crate::gcra::PS_PER_S;
 use crate::idempotency::seal::Plain;
 use crate::idempotency::settings::{
-    CommitOrder, HeaderFilter, KeyMode, OnCommitError, OnStoreError, OnTimeout, Outbox, Trim,
+    CommitOrder, HeaderFilter, KeyMode, OnCommitError, OnStoreError, OnTimeout, Outbox,
+    Redis as RedisSettings, Settings, Store, Trim,
 };
 use crate::policy::examples;
 use crate::redis::durability::Durability;
@@ -35,11 +36,19 @@ fn with(fields: &str) -> Idempotency {
     Idempotency::load(json.as_bytes()).unwrap()
 }
 
+fn redis_of(settings: &Settings) -> &RedisSettings {
+    match &settings.store {
+        Store::Redis(redis) => redis,
+        Store::Etcd(etcd) => panic!("{etcd:?}"),
+    }
+}
+
 #[test]
 fn the_minimal_example_takes_every_default() {
     let policy = example(0);
-    assert_eq!(policy.redis.cluster_name, "redis");
-    assert_eq!(policy.redis.timeout, Duration::from_millis(50));
+    let redis = policy.redis().unwrap();
+    assert_eq!(redis.cluster_name, "redis");
+    assert_eq!(redis.timeout, Duration::from_millis(50));
     let settings = policy.settings(|_| None).unwrap();
     assert_eq!(settings.partitions, 1);
     assert_eq!(settings.fence_header.as_deref(), Some("idempotency-fence"));
@@ -48,13 +57,13 @@ fn the_minimal_example_takes_every_default() {
     assert_eq!(settings.at_rest.compress_from, None);
     assert_eq!(settings.max_open, 4_096);
     assert_eq!(settings.max_held, 64 << 20);
-    assert_eq!(settings.redis.key_prefix, "sluice");
-    assert_eq!(settings.redis.timeout, PS_PER_S / 20);
-    assert_eq!(settings.redis.login.password, None);
-    assert_eq!(settings.redis.breaker.failures, 5);
-    assert_eq!(settings.redis.breaker.open_for, 5 * PS_PER_S);
-    assert_eq!(settings.redis.durability, None);
-    assert_eq!(settings.redis.limits.framing, Framing::Whole);
+    assert_eq!(settings.key_prefix, "sluice");
+    assert_eq!(settings.timeout, PS_PER_S / 20);
+    assert_eq!(redis_of(&settings).login.password, None);
+    assert_eq!(settings.breaker.failures, 5);
+    assert_eq!(settings.breaker.open_for, 5 * PS_PER_S);
+    assert_eq!(redis_of(&settings).durability, None);
+    assert_eq!(redis_of(&settings).limits.framing, Framing::Whole);
     let [route] = policy.routes.as_slice() else {
         panic!("one route");
     };
@@ -85,7 +94,10 @@ fn the_payments_example_comes_to_what_it_says() {
     let policy = example(1);
     let environment = |name: &str| (name == "REDIS_PASSWORD").then(|| "secret".to_owned());
     let settings = policy.settings(environment).unwrap();
-    assert_eq!(settings.redis.login.password.as_deref(), Some("secret"));
+    assert_eq!(
+        redis_of(&settings).login.password.as_deref(),
+        Some("secret")
+    );
     let [charges, newsletter] = settings.routes.as_slice() else {
         panic!("two routes");
     };
@@ -140,13 +152,13 @@ fn the_full_example_comes_to_what_it_says() {
     };
     assert_eq!(charges.outbox, Some(outbox));
     let settings = policy.settings(|_| Some(KEY.to_owned())).unwrap();
-    assert_eq!(settings.redis.limits.framing, Framing::Stream);
+    assert_eq!(redis_of(&settings).limits.framing, Framing::Stream);
     let durability = Durability {
         replicas: 1,
         aof: true,
         timeout: Duration::from_millis(100),
     };
-    assert_eq!(settings.redis.durability, Some(durability));
+    assert_eq!(redis_of(&settings).durability, Some(durability));
     assert_eq!(settings.at_rest.compress_from, Some(1 << 10));
     assert_eq!(settings.at_rest.keys.len(), 2);
     assert_eq!(settings.at_rest.plain, Plain::Refuse);
@@ -196,19 +208,66 @@ fn a_sealing_key_that_the_environment_does_not_have_is_refused() {
 #[test]
 fn several_redis_vote_and_one_does_not() {
     let clusters = |index| {
-        let policy = example(index);
-        policy.clusters().map(str::to_owned).collect::<Vec<_>>()
+        let Records::Redis(voters) = example(index).records else {
+            panic!("Redis")
+        };
+        voters.clusters().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(clusters(0), ["redis"]);
     assert_eq!(clusters(3), ["redis-a", "redis-b", "redis-c"]);
 }
 
 #[test]
+fn the_etcd_example_comes_to_what_it_says() {
+    let policy = example(4);
+    assert!(policy.redis().is_none());
+    let Records::Etcd(etcd) = &policy.records else {
+        panic!("etcd")
+    };
+    assert_eq!(etcd.cluster_name, "etcd");
+    assert_eq!(policy.keys().prefix, "payments");
+    let settings = policy.settings(|name| Some(format!("the {name}"))).unwrap();
+    assert_eq!(settings.timeout, PS_PER_S / 2);
+    assert_eq!(settings.breaker.failures, 3);
+    assert_eq!(settings.partitions, 1);
+    let Store::Etcd(etcd) = &settings.store else {
+        panic!("etcd")
+    };
+    assert_eq!(etcd.in_flight, 16);
+    let login = etcd.login.as_ref().unwrap();
+    assert_eq!(login.name, "sluice");
+    assert_eq!(login.password, "the ETCD_PASSWORD");
+    assert!(!format!("{settings:?}").contains("the ETCD_PASSWORD"));
+}
+
+#[test]
+fn an_etcd_without_a_word_takes_every_default() {
+    let policy = Idempotency::load(
+        br#"{"etcd": {"cluster": "e"}, "routes": [{"name": "a", "scope": ["consumer"]}]}"#,
+    )
+    .unwrap();
+    let settings = policy.settings(|_| None).unwrap();
+    assert_eq!(settings.key_prefix, "sluice");
+    assert_eq!(settings.timeout, PS_PER_S / 4);
+    assert_eq!(settings.breaker.failures, 5);
+    let Store::Etcd(etcd) = settings.store else {
+        panic!("etcd")
+    };
+    assert_eq!(etcd.in_flight, 32);
+    assert_eq!(etcd.login, None);
+}
+
+#[test]
 fn a_variable_that_is_not_set_is_named() {
-    assert_eq!(
-        example(1).settings(|_| None).unwrap_err(),
-        "redis.password: found no variable REDIS_PASSWORD in the VM's environment, expected it to be set there"
-    );
+    for (index, refusal) in [
+        (1, "redis.password: found no variable REDIS_PASSWORD"),
+        (4, "etcd.password: found no variable ETCD_PASSWORD"),
+    ] {
+        assert_eq!(
+            example(index).settings(|_| None).unwrap_err(),
+            format!("{refusal} in the VM's environment, expected it to be set there")
+        );
+    }
 }
 
 #[test]

@@ -88,6 +88,15 @@ pub struct Breaker {
     pub open_for: Duration,
 }
 
+impl Breaker {
+    pub(in crate::policy) fn settings(&self) -> breaker::Settings {
+        breaker::Settings {
+            failures: self.failures,
+            open_for: picoseconds(self.open_for),
+        }
+    }
+}
+
 /// How commands are gathered into one callout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
@@ -133,10 +142,7 @@ impl Redis {
     /// When the pipeline leaves Redis alone.
     #[must_use]
     pub fn breaker(&self) -> breaker::Settings {
-        breaker::Settings {
-            failures: self.breaker.failures,
-            open_for: picoseconds(self.breaker.open_for),
-        }
+        self.breaker.settings()
     }
 
     /// How long an operation may take.

@@ -1,5 +1,6 @@
 //! Records that replicas must have before they count.
 
+use super::policy::redis;
 use super::world::*;
 use crate::gcra::PS_PER_S;
 use crate::idempotency::counts::Event;
@@ -14,7 +15,7 @@ fn world(aof: bool, on_commit_error: OnCommitError) -> World {
         on_commit_error,
         ..route()
     });
-    settings.redis.durability = Some(Durability {
+    redis(&mut settings).durability = Some(Durability {
         replicas: 1,
         aof,
         timeout: Duration::from_millis(25),

@@ -300,8 +300,8 @@ fn a_request_without_a_body_is_asked_for_at_once() {
 #[test]
 fn a_store_that_is_left_alone_costs_no_wait() {
     let mut settings = settings(route());
-    settings.redis.breaker.failures = 1;
-    settings.redis.breaker.open_for = 3 * TIMEOUT;
+    settings.breaker.failures = 1;
+    settings.breaker.open_for = 3 * TIMEOUT;
     let mut world = World::new(settings);
     let stream = world.request(0, "k", b"body");
     world.pump(0, Fate::RequestLost);

@@ -1,6 +1,7 @@
 //! The policy that tests start from.
 
 use crate::gcra::{PS_PER_S, Ps};
+use crate::idempotency::redis_store::RedisStore;
 use crate::idempotency::seal::AtRest;
 use crate::idempotency::settings::*;
 use crate::redis::breaker;
@@ -35,22 +36,22 @@ pub fn route() -> Route {
 pub fn settings(route: Route) -> Settings {
     Settings {
         routes: vec![route],
-        redis: Redis {
-            key_prefix: "t".into(),
+        key_prefix: "t".into(),
+        timeout: TIMEOUT,
+        breaker: breaker::Settings {
+            failures: 0,
+            open_for: TIMEOUT,
+        },
+        store: Store::Redis(Redis {
             login: Login::default(),
-            timeout: TIMEOUT,
             limits: Limits {
                 max_commands: 8,
                 max_bytes: 1 << 20,
                 in_flight: 2,
                 framing: Framing::Whole,
             },
-            breaker: breaker::Settings {
-                failures: 0,
-                open_for: TIMEOUT,
-            },
             durability: None,
-        },
+        }),
         at_rest: AtRest::default(),
         partitions: 1,
         fence_header: Some("idempotency-fence".into()),
@@ -58,4 +59,17 @@ pub fn settings(route: Route) -> Settings {
         max_open: 50,
         max_held: 1 << 20,
     }
+}
+
+/// How the one Redis of the settings is used.
+pub fn redis(settings: &mut Settings) -> &mut Redis {
+    match &mut settings.store {
+        Store::Redis(redis) => redis,
+        Store::Etcd(etcd) => panic!("{etcd:?}"),
+    }
+}
+
+/// One worker's records in Redis.
+pub fn redis_store(settings: &Settings) -> RedisStore {
+    RedisStore::new(settings, redis(&mut settings.clone()))
 }

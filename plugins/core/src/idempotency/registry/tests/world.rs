@@ -1,6 +1,7 @@
 //! What the tests run in.
 
 pub use super::client::{Client, Stream, delivered, flagged, is_replay};
+use super::policy::redis_store;
 pub use super::policy::{LEASE, MS, TIMEOUT, route, settings};
 use crate::gcra::{PS_PER_S, PS_PER_US, Ps};
 use crate::headers::Headers;
@@ -103,7 +104,7 @@ impl World {
 
     fn gateway(&self) -> Gateway {
         Gateway {
-            registry: Registry::new(self.settings.clone(), RedisStore::new(&self.settings)),
+            registry: Registry::new(self.settings.clone(), redis_store(&self.settings)),
             callouts: Vec::new(),
             streams: BTreeMap::new(),
         }

@@ -32,7 +32,7 @@ fn what_is_no_policy_at_all_is_refused() {
         ),
         (
             "[]",
-            "policy: found a list, expected an object with `redis` and `routes`",
+            "policy: found a list, expected an object with `redis` or `etcd`, and `routes`",
         ),
         (
             "{}",

@@ -1,0 +1,437 @@
+//! The records of one worker: operations wait, become requests, and are answered by what etcd says.
+
+use super::leases::{self, Leases};
+use super::record::{self, Record, What};
+use super::reply::{self, Found, Refusal, Reply, Said};
+use super::request::{self, Key, Login, Request};
+use crate::gcra::{PS_PER_US, Ps};
+use crate::idempotency::scripts::Keys;
+use crate::idempotency::settings::{Etcd, Settings};
+use crate::idempotency::store::{
+    Acquired, Claim, Committed, Operation, Outcome, Released, Renewed, Store,
+};
+use crate::redis::breaker::Breaker;
+use crate::redis::pipe::{GRACE, HOST_TIME};
+use crate::redis::trouble::Trouble;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Operations that may wait, as a multiple of those that may be on their way.
+const WAITING: usize = 64;
+
+/// How often an operation is sent again that was certainly not carried out: for want of a lease, a login, a record.
+const REPEATS: u8 = 3;
+
+/// What [`Store::start`] takes goes out by [`EtcdStore::send`], and what comes back is given to [`EtcdStore::replied`].
+pub struct EtcdStore {
+    keys: Keys,
+    timeout: Ps,
+    in_flight: usize,
+    session: Session,
+    leases: Leases,
+    pub breaker: Breaker,
+    waiting: VecDeque<Entry>,
+    sent: Vec<Sent>,
+    /// How far the gateway's clock, in microseconds since 1970, is before that of the decisions.
+    ahead: i128,
+    answered: Vec<(u64, Result<Outcome, Trouble>)>,
+}
+
+/// Where etcd wants to know who asks.
+struct Session {
+    login: Option<Login>,
+    token: Option<String>,
+    under_way: bool,
+}
+
+struct Entry {
+    id: u64,
+    operation: Operation,
+    deadline: Ps,
+    /// A commit whose record is not there.
+    restores: bool,
+    repeats: u8,
+}
+
+/// A callout on its way.
+struct Sent {
+    token: u32,
+    deadline: Ps,
+    errand: Errand,
+}
+
+enum Errand {
+    Operation { entry: Entry, lease: Option<String> },
+    Lease { retention: Duration, at: Ps },
+    Login,
+}
+
+impl EtcdStore {
+    #[must_use]
+    pub fn new(settings: &Settings, etcd: &Etcd) -> Self {
+        Self {
+            keys: settings.keys(),
+            timeout: settings.timeout,
+            in_flight: etcd.in_flight.max(1),
+            session: Session {
+                login: etcd.login.clone(),
+                token: None,
+                under_way: false,
+            },
+            leases: Leases::default(),
+            breaker: Breaker::new(settings.breaker),
+            waiting: VecDeque::new(),
+            sent: Vec::new(),
+            ahead: 0,
+            answered: Vec::new(),
+        }
+    }
+
+    /// Whether something could be sent now.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.waiting.is_empty() && self.sent.len() < self.in_flight
+    }
+
+    /// Sends what is ready; `post` returns the token by which the reply will be known. `clock` is the gateway's, as
+    /// picoseconds since 1970. How many requests were sent.
+    pub fn send(
+        &mut self,
+        now: Ps,
+        clock: Ps,
+        mut post: impl FnMut(&Request) -> Result<u32, Trouble>,
+    ) -> usize {
+        self.ahead = micros(clock) - micros(now);
+        let mut count = 0;
+        while self.sent.len() < self.in_flight {
+            let Some((errand, request)) = self.next(now) else {
+                break;
+            };
+            match post(&request) {
+                Ok(token) => {
+                    count += 1;
+                    self.sent.push(Sent {
+                        token,
+                        deadline: request.deadline,
+                        errand,
+                    });
+                }
+                Err(_) => self.failed(errand, Trouble::Connect, now),
+            }
+        }
+        count
+    }
+
+    /// The next request, if there is one to send.
+    fn next(&mut self, now: Ps) -> Option<(Errand, Request)> {
+        while let Some(late) = self.waiting.pop_front_if(|entry| entry.deadline <= now) {
+            self.answered.push((late.id, Err(Trouble::Timeout)));
+        }
+        if let (Some(login), None) = (&self.session.login, &self.session.token) {
+            if self.session.under_way || self.waiting.is_empty() {
+                return None;
+            }
+            let body = login.body();
+            self.session.under_way = true;
+            return Some((
+                Errand::Login,
+                self.request(request::AUTHENTICATE, body, now + self.timeout),
+            ));
+        }
+        // A lease that is wanted ahead goes first; one that an operation lacks is known after these were looked at.
+        if let Some(lease) = self.next_lease(now) {
+            return Some(lease);
+        }
+        if let Some(operation) = self.next_operation(now) {
+            return Some(operation);
+        }
+        self.next_lease(now)
+    }
+
+    fn next_lease(&mut self, now: Ps) -> Option<(Errand, Request)> {
+        let retention = self.leases.ask()?;
+        let body = request::grant(leases::seconds(retention));
+        let errand = Errand::Lease { retention, at: now };
+        Some((
+            errand,
+            self.request(request::GRANT, body, now + self.timeout),
+        ))
+    }
+
+    fn next_operation(&mut self, now: Ps) -> Option<(Errand, Request)> {
+        for index in 0..self.waiting.len() {
+            let operation = &self.waiting.get(index)?.operation;
+            let lease = match operation {
+                Operation::Release(_) => None,
+                Operation::Acquire(_) | Operation::Renew(_) | Operation::Commit(_) => {
+                    let retention = operation.claim().retention;
+                    match self.leases.take(retention, now) {
+                        Some(lease) => Some(lease.to_owned()),
+                        None => continue,
+                    }
+                }
+            };
+            let entry = self.waiting.remove(index)?;
+            let body = self.transaction(&entry, lease.as_deref().unwrap_or_default(), now);
+            let request = self.request(request::TXN, body, entry.deadline);
+            return Some((Errand::Operation { entry, lease }, request));
+        }
+        None
+    }
+
+    fn request(&self, path: &'static str, body: Vec<u8>, deadline: Ps) -> Request {
+        let token = self.session.token.clone();
+        Request {
+            path,
+            authorization: token.filter(|_| path != request::AUTHENTICATE),
+            body,
+            deadline,
+        }
+    }
+
+    fn transaction(&self, entry: &Entry, lease: &str, now: Ps) -> Vec<u8> {
+        let claim = entry.operation.claim();
+        let key = Key::new(&self.keys.record(&claim.scope));
+        let (from, to) = record::in_flight(&claim.token);
+        let mine = key.is_between(&from, &to);
+        let started = self.clock(claim.at);
+        let flight = || {
+            let ends = self.clock(now + claim.lease.as_nanos() * 1_000);
+            key.put(&record::flight(claim, started, ends), lease)
+        };
+        match &entry.operation {
+            Operation::Acquire(_) => request::txn(&key.is_absent(), &flight(), &key.read()),
+            Operation::Renew(_) => request::txn(&mine, &flight(), ""),
+            Operation::Release(_) => request::txn(&mine, &key.delete(), &key.look()),
+            Operation::Commit(commit) => {
+                let compare = if entry.restores {
+                    key.is_absent()
+                } else {
+                    mine
+                };
+                let value = record::done(commit, started, self.clock(now));
+                request::txn(&compare, &key.put(&value, lease), &key.read())
+            }
+        }
+    }
+
+    /// The gateway's clock at `then`, in microseconds since 1970.
+    fn clock(&self, then: Ps) -> u64 {
+        u64::try_from(micros(then) + self.ahead).unwrap_or_default()
+    }
+
+    /// Callouts that the gateway should have ended long ago: to be given up, or their places would be taken for ever.
+    #[must_use]
+    pub fn overdue(&self, now: Ps) -> Vec<u32> {
+        let late = |sent: &&Sent| now > sent.deadline + GRACE;
+        self.sent
+            .iter()
+            .filter(late)
+            .map(|sent| sent.token)
+            .collect()
+    }
+
+    /// Callout `token` has come to its end. One of an unknown token is ignored.
+    pub fn replied(&mut self, token: u32, reply: Result<Reply<'_>, Trouble>, now: Ps) {
+        let Some(index) = self.sent.iter().position(|sent| sent.token == token) else {
+            return;
+        };
+        let Sent {
+            deadline, errand, ..
+        } = self.sent.swap_remove(index);
+        let reply = reply.map_err(|trouble| match trouble {
+            // The gateway resets a call that has a response begun when its time is up, and does not say why.
+            Trouble::Reset if now + HOST_TIME >= deadline => Trouble::Timeout,
+            trouble => trouble,
+        });
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(trouble) => return self.failed(errand, trouble, now),
+        };
+        match errand {
+            Errand::Login => match reply::token(reply) {
+                Ok(token) => {
+                    self.breaker.succeeded();
+                    self.session.under_way = false;
+                    self.session.token = Some(token);
+                }
+                Err(refusal) => self.failed(Errand::Login, trouble(refusal), now),
+            },
+            Errand::Lease { retention, at } => match reply::granted(reply) {
+                Ok((id, seconds)) => {
+                    self.breaker.succeeded();
+                    let seconds = seconds.min(leases::seconds(retention));
+                    self.leases.granted(retention, id, seconds, at);
+                }
+                Err(Refusal::NoLogin) if self.session.login.is_some() => {
+                    self.session.token = None;
+                    self.leases.refused(retention, now);
+                }
+                Err(refusal) => self.failed(errand, trouble(refusal), now),
+            },
+            Errand::Operation { entry, lease } => self.answer(entry, lease, reply, now),
+        }
+    }
+
+    fn answer(&mut self, mut entry: Entry, lease: Option<String>, reply: Reply<'_>, now: Ps) {
+        let again = entry.repeats < REPEATS;
+        match reply::txn(reply) {
+            Ok(said) => {
+                self.breaker.succeeded();
+                match self.outcome(&entry, said, now) {
+                    Ok(Some(outcome)) => self.answered.push((entry.id, Ok(outcome))),
+                    Ok(None) => {
+                        entry.restores = true;
+                        self.waiting.push_front(entry);
+                    }
+                    Err(trouble) => self.answered.push((entry.id, Err(trouble))),
+                }
+            }
+            Err(Refusal::NoLease) if again => {
+                self.leases.forget(lease.as_deref().unwrap_or_default());
+                entry.repeats += 1;
+                self.waiting.push_front(entry);
+            }
+            Err(Refusal::NoLogin) if again && self.session.login.is_some() => {
+                self.session.token = None;
+                entry.repeats += 1;
+                self.waiting.push_front(entry);
+            }
+            Err(refusal) => {
+                let errand = Errand::Operation { entry, lease };
+                self.failed(errand, trouble(refusal), now);
+            }
+        }
+    }
+
+    /// What a transaction means for its operation; none: a commit whose record is not there, to be restored.
+    fn outcome(&self, entry: &Entry, said: Said, now: Ps) -> Result<Option<Outcome>, Trouble> {
+        let claim = entry.operation.claim();
+        let outcome = match (&entry.operation, said) {
+            (Operation::Acquire(_), Said::Done { revision }) => {
+                Outcome::Acquire(Acquired::Yours { fence: revision })
+            }
+            (Operation::Acquire(_), Said::Found(Some(found))) => {
+                Outcome::Acquire(self.acquired(claim, &found, now))
+            }
+            // It was there when it was compared, and is not when it is read.
+            (Operation::Acquire(_), Said::Found(None)) => return Err(Trouble::Malformed),
+            (Operation::Renew(_), Said::Done { .. }) => Outcome::Renew(Renewed::Yes),
+            (Operation::Renew(_), Said::Found(_)) => Outcome::Renew(Renewed::Lost),
+            (Operation::Commit(_), Said::Done { .. }) if entry.restores => {
+                Outcome::Commit(Committed::Restored)
+            }
+            (Operation::Commit(_), Said::Done { .. }) => Outcome::Commit(Committed::Yes),
+            (Operation::Commit(_), Said::Found(None)) if entry.restores => {
+                return Err(Trouble::Malformed);
+            }
+            (Operation::Commit(_), Said::Found(None)) => return Ok(None),
+            (Operation::Commit(_), Said::Found(Some(found))) => {
+                let mine = claim.token.hex();
+                Outcome::Commit(match Record::read(&found.value).map(|record| record.what) {
+                    Some(What::Done { by, .. }) if by.as_ref() == Some(&mine) => Committed::Yes,
+                    _ => Committed::Superseded,
+                })
+            }
+            (Operation::Release(_), Said::Done { .. }) => Outcome::Release(Released::Yes),
+            (Operation::Release(_), Said::Found(None)) => Outcome::Release(Released::Absent),
+            (Operation::Release(_), Said::Found(Some(_))) => Outcome::Release(Released::Lost),
+        };
+        Ok(Some(outcome))
+    }
+
+    fn acquired(&self, claim: &Claim, found: &Found, now: Ps) -> Acquired {
+        let Some(record) = Record::read(&found.value) else {
+            return Acquired::Corrupt;
+        };
+        if record.fingerprint != claim.fingerprint.hex() {
+            return Acquired::Mismatch;
+        }
+        let clock = self.clock(now);
+        match record.what {
+            What::Done { kind, bytes, .. } => Acquired::Completed { kind, bytes },
+            What::Flight { token, .. } if token == claim.token.hex() => Acquired::Yours {
+                fence: found.created,
+            },
+            What::Flight { ends, .. } if clock < ends => Acquired::InFlight {
+                left: Duration::from_millis((ends - clock).div_ceil(1_000)),
+            },
+            What::Flight { .. } => Acquired::Unknown,
+        }
+    }
+
+    /// What was sent, or was to be, has come to nothing.
+    fn failed(&mut self, errand: Errand, trouble: Trouble, now: Ps) {
+        self.breaker.failed(now);
+        match errand {
+            Errand::Operation { entry, .. } => self.answered.push((entry.id, Err(trouble))),
+            Errand::Lease { retention, .. } => {
+                if self.leases.refused(retention, now) {
+                    self.give_up(trouble, |operation| {
+                        operation.claim().retention == retention
+                            && !matches!(operation, Operation::Release(_))
+                    });
+                }
+            }
+            Errand::Login => {
+                self.session.under_way = false;
+                self.give_up(trouble, |_| true);
+            }
+        }
+    }
+
+    /// Answers those that wait for what does not come.
+    fn give_up(&mut self, trouble: Trouble, whose: impl Fn(&Operation) -> bool) {
+        let Self {
+            waiting, answered, ..
+        } = self;
+        waiting.retain(|entry| {
+            let over = whose(&entry.operation);
+            if over {
+                answered.push((entry.id, Err(trouble)));
+            }
+            !over
+        });
+    }
+}
+
+impl Store for EtcdStore {
+    fn start(
+        &mut self,
+        id: u64,
+        operation: &Operation,
+        deadline: Ps,
+        now: Ps,
+    ) -> Result<(), Trouble> {
+        if self.waiting.len() >= self.in_flight.saturating_mul(WAITING) {
+            return Err(Trouble::Overloaded);
+        }
+        if !self.breaker.admits(now) {
+            return Err(Trouble::BreakerOpen);
+        }
+        self.waiting.push_back(Entry {
+            id,
+            operation: operation.clone(),
+            deadline,
+            restores: false,
+            repeats: 0,
+        });
+        Ok(())
+    }
+
+    fn answered(&mut self) -> Vec<(u64, Result<Outcome, Trouble>)> {
+        std::mem::take(&mut self.answered)
+    }
+}
+
+fn trouble(refusal: Refusal) -> Trouble {
+    match refusal {
+        Refusal::Trouble(trouble) => trouble,
+        Refusal::NoLogin => Trouble::Auth,
+        Refusal::NoLease => Trouble::Error,
+    }
+}
+
+fn micros(time: Ps) -> i128 {
+    i128::try_from(time / PS_PER_US).unwrap_or(i128::MAX)
+}

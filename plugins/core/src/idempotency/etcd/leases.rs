@@ -8,7 +8,6 @@
 //! takes the lead.
 
 use crate::gcra::{PS_PER_S, Ps};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// etcd ends all that hangs on a lease in one step.
@@ -18,8 +17,9 @@ const WRITES: u32 = 4_096;
 const SHARE: u64 = 8;
 const SLACK: (u64, u64) = (1, 3_600);
 
+/// For each retention: as many as a policy has routes, at most.
 #[derive(Debug, Default)]
-pub(super) struct Leases(BTreeMap<Duration, Pair>);
+pub(super) struct Leases(Vec<(Duration, Pair)>);
 
 #[derive(Debug, Default)]
 struct Pair {
@@ -63,7 +63,7 @@ pub(super) fn seconds(retention: Duration) -> u64 {
 impl Leases {
     /// A lease for one write of a record; none when one has to be granted first.
     pub(super) fn take(&mut self, retention: Duration, now: Ps) -> Option<&str> {
-        let pair = self.0.entry(retention).or_default();
+        let pair = self.of(retention)?;
         if !pair
             .current
             .as_ref()
@@ -83,6 +83,15 @@ impl Leases {
         Some(&lease.id)
     }
 
+    fn of(&mut self, retention: Duration) -> Option<&mut Pair> {
+        let known = self.0.iter().position(|(known, _)| *known == retention);
+        let place = known.unwrap_or(self.0.len());
+        if known.is_none() {
+            self.0.push((retention, Pair::default()));
+        }
+        self.0.get_mut(place).map(|(_, pair)| pair)
+    }
+
     /// Whose next lease is to be asked for now.
     pub(super) fn ask(&mut self) -> Option<Duration> {
         let mut pairs = self.0.iter_mut();
@@ -93,7 +102,9 @@ impl Leases {
 
     /// What was asked for at `sent` is there.
     pub(super) fn granted(&mut self, retention: Duration, id: String, seconds: u64, sent: Ps) {
-        let pair = self.0.entry(retention).or_default();
+        let Some(pair) = self.of(retention) else {
+            return;
+        };
         pair.asked = Asked::Not;
         let spare = (Ps::from(seconds) * PS_PER_S).saturating_sub(retention.as_nanos() * 1_000);
         pair.next = Some(Lease {
@@ -106,7 +117,9 @@ impl Leases {
 
     /// What was asked for is not there. True: nothing of this retention can be written.
     pub(super) fn refused(&mut self, retention: Duration, now: Ps) -> bool {
-        let pair = self.0.entry(retention).or_default();
+        let Some(pair) = self.of(retention) else {
+            return true;
+        };
         pair.asked = Asked::Not;
         let mut all = [&pair.current, &pair.next].into_iter().flatten();
         !all.any(|lease| lease.is_good(now))
@@ -114,7 +127,7 @@ impl Leases {
 
     /// etcd does not know the lease (any more).
     pub(super) fn forget(&mut self, id: &str) {
-        for pair in self.0.values_mut() {
+        for (_, pair) in &mut self.0 {
             for place in [&mut pair.current, &mut pair.next] {
                 if place.as_ref().is_some_and(|lease| lease.id == id) {
                     *place = None;

@@ -13,7 +13,6 @@ use crate::idempotency::store::{
 use crate::redis::breaker::Breaker;
 use crate::redis::pipe::{GRACE, HOST_TIME};
 use crate::redis::trouble::Trouble;
-use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Operations that may wait, as a multiple of those that may be on their way.
@@ -30,7 +29,8 @@ pub struct EtcdStore {
     session: Session,
     leases: Leases,
     pub breaker: Breaker,
-    waiting: VecDeque<Entry>,
+    /// In the order in which they are to be sent.
+    waiting: Vec<Entry>,
     sent: Vec<Sent>,
     /// How far the gateway's clock, in microseconds since 1970, is before that of the decisions.
     ahead: i128,
@@ -80,7 +80,7 @@ impl EtcdStore {
             },
             leases: Leases::default(),
             breaker: Breaker::new(settings.breaker),
-            waiting: VecDeque::new(),
+            waiting: Vec::new(),
             sent: Vec::new(),
             ahead: 0,
             answered: Vec::new(),
@@ -124,9 +124,7 @@ impl EtcdStore {
 
     /// The next request, if there is one to send.
     fn next(&mut self, now: Ps) -> Option<(Errand, Request)> {
-        while let Some(late) = self.waiting.pop_front_if(|entry| entry.deadline <= now) {
-            self.answered.push((late.id, Err(Trouble::Timeout)));
-        }
+        self.give_up(Trouble::Timeout, &|entry| entry.deadline <= now);
         if let (Some(login), None) = (&self.session.login, &self.session.token) {
             if self.session.under_way || self.waiting.is_empty() {
                 return None;
@@ -171,7 +169,7 @@ impl EtcdStore {
                     }
                 }
             };
-            let entry = self.waiting.remove(index)?;
+            let entry = self.waiting.remove(index);
             let body = self.transaction(&entry, lease.as_deref().unwrap_or_default(), now);
             let request = self.request(request::TXN, body, entry.deadline);
             return Some((Errand::Operation { entry, lease }, request));
@@ -282,7 +280,7 @@ impl EtcdStore {
                     Ok(Some(outcome)) => self.answered.push((entry.id, Ok(outcome))),
                     Ok(None) => {
                         entry.restores = true;
-                        self.waiting.push_front(entry);
+                        self.waiting.insert(0, entry);
                     }
                     Err(trouble) => self.answered.push((entry.id, Err(trouble))),
                 }
@@ -290,12 +288,12 @@ impl EtcdStore {
             Err(Refusal::NoLease) if again => {
                 self.leases.forget(lease.as_deref().unwrap_or_default());
                 entry.repeats += 1;
-                self.waiting.push_front(entry);
+                self.waiting.insert(0, entry);
             }
             Err(Refusal::NoLogin) if again && self.session.login.is_some() => {
                 self.session.token = None;
                 entry.repeats += 1;
-                self.waiting.push_front(entry);
+                self.waiting.insert(0, entry);
             }
             Err(refusal) => {
                 let errand = Errand::Operation { entry, lease };
@@ -367,26 +365,26 @@ impl EtcdStore {
             Errand::Operation { entry, .. } => self.answered.push((entry.id, Err(trouble))),
             Errand::Lease { retention, .. } => {
                 if self.leases.refused(retention, now) {
-                    self.give_up(trouble, |operation| {
-                        operation.claim().retention == retention
-                            && !matches!(operation, Operation::Release(_))
+                    self.give_up(trouble, &|entry| {
+                        entry.operation.claim().retention == retention
+                            && !matches!(entry.operation, Operation::Release(_))
                     });
                 }
             }
             Errand::Login => {
                 self.session.under_way = false;
-                self.give_up(trouble, |_| true);
+                self.give_up(trouble, &|_| true);
             }
         }
     }
 
     /// Answers those that wait for what does not come.
-    fn give_up(&mut self, trouble: Trouble, whose: impl Fn(&Operation) -> bool) {
+    fn give_up(&mut self, trouble: Trouble, whose: &dyn Fn(&Entry) -> bool) {
         let Self {
             waiting, answered, ..
         } = self;
         waiting.retain(|entry| {
-            let over = whose(&entry.operation);
+            let over = whose(entry);
             if over {
                 answered.push((entry.id, Err(trouble)));
             }
@@ -409,7 +407,7 @@ impl Store for EtcdStore {
         if !self.breaker.admits(now) {
             return Err(Trouble::BreakerOpen);
         }
-        self.waiting.push_back(Entry {
+        self.waiting.push(Entry {
             id,
             operation: operation.clone(),
             deadline,

@@ -125,7 +125,7 @@ impl Model {
         match (compare["target"].as_str(), compare["result"].as_str(), kv) {
             (Some("CREATE"), Some("EQUAL"), kv) => {
                 let created = kv.map_or(0, |kv| kv.created);
-                compare["create_revision"] == created.to_string()
+                compare["create_revision"].as_str() == Some(&*created.to_string())
             }
             (Some("VALUE"), _, None) => false,
             (Some("VALUE"), Some("GREATER"), Some(kv)) => kv.value > bytes(&compare["value"]),

@@ -156,6 +156,10 @@ pub struct Store {
         default_value = "redis://127.0.0.1:6379"
     )]
     pub redis: Vec<String>,
+    /// etcd, where the policy has its records there, as `http://host:port`: a member's client port.
+    /// User and password are the policy's
+    #[arg(long, env = "SLUICE_ETCD_URL", default_value = "http://127.0.0.1:2379")]
+    pub etcd: String,
 }
 
 /// Which record.

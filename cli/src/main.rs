@@ -1,6 +1,6 @@
 //! `sluice`: checks policies, says where keys are, and looks after the records of idempotency keys.
 //!
-//! Exit codes: 0, it is done; 1, it is not, and why is said; 2, it was not asked for properly; 3, Redis cannot be asked.
+//! Exit codes: 0, it is done; 1, it is not, and why is said; 2, it was not asked for properly; 3, the store cannot be asked.
 
 mod arguments;
 mod check;
@@ -17,8 +17,8 @@ use clap::Parser;
 enum Refusal {
     /// It cannot or should not be done.
     No(String),
-    /// Redis cannot be asked.
-    Redis(String),
+    /// The store cannot be asked.
+    Away(String),
 }
 
 fn main() -> ExitCode {
@@ -33,8 +33,8 @@ fn main() -> ExitCode {
             eprintln!("{why}");
             ExitCode::from(1)
         }
-        Err(Refusal::Redis(why)) => {
-            eprintln!("redis: {why}");
+        Err(Refusal::Away(why)) => {
+            eprintln!("{why}");
             ExitCode::from(3)
         }
     }

@@ -148,14 +148,14 @@ impl Config {
         *route.expect("the gateway has a route") = json!({"cluster": cluster});
     }
 
-    /// Which authority the connections to Redis trust; the alternative `tls` must be on.
+    /// Which authority the connections to a store's cluster trust; the alternative `tls` must be on.
     ///
     /// # Panics
     /// When it is not.
-    pub fn trusted_authority(&mut self, file: &Path) {
+    pub fn trusted_authority(&mut self, cluster: &str, file: &Path) {
         let path =
             "/transport_socket/typed_config/common_tls_context/validation_context/trusted_ca";
-        let authority = self.cluster("redis").pointer_mut(path);
+        let authority = self.cluster(cluster).pointer_mut(path);
         authority.expect("TLS is on")["filename"] = file.to_string_lossy().into();
     }
 

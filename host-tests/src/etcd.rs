@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::client::{Client, Response};
 use crate::process::Process;
+use crate::tls::Certificates;
 use crate::{ports, tools};
 
 /// A running server; dropping it kills it.
@@ -21,6 +22,8 @@ pub struct Etcd {
     folder: TempDir,
     port: u16,
     peers: u16,
+    /// Speaks TLS at its port, and says of its health at another.
+    tls: Option<(u16, Certificates)>,
 }
 
 impl Etcd {
@@ -28,14 +31,34 @@ impl Etcd {
     /// When the server does not start.
     #[must_use]
     pub fn start() -> Self {
+        Self::with(None)
+    }
+
+    /// One that speaks TLS, showing [`Certificates::server`]; [`Etcd::send`] does not.
+    ///
+    /// # Panics
+    /// When the server does not start.
+    #[must_use]
+    pub fn start_tls() -> Self {
+        Self::with(Some((ports::free(), Certificates::new())))
+    }
+
+    fn with(tls: Option<(u16, Certificates)>) -> Self {
         let mut etcd = Self {
             process: None,
             folder: TempDir::with_prefix("sluice-etcd-").expect("a temporary folder"),
             port: ports::free(),
             peers: ports::free(),
+            tls,
         };
         etcd.restart();
         etcd
+    }
+
+    /// The certificates of TLS, if it speaks that.
+    #[must_use]
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.tls.as_ref().map(|(_, certificates)| certificates)
     }
 
     #[must_use]
@@ -46,8 +69,9 @@ impl Etcd {
     /// Starts it (again) with what it had; a running one is killed first.
     pub fn restart(&mut self) {
         self.kill();
-        let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let (clients, peers) = (url(self.port), url(self.peers));
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let clients = format!("{scheme}://127.0.0.1:{}", self.port);
+        let peers = format!("http://127.0.0.1:{}", self.peers);
         let mut command = Command::new(tools::etcd());
         command
             .current_dir(self.folder.path())
@@ -57,11 +81,22 @@ impl Etcd {
             .args(["--listen-peer-urls", &peers])
             .args(["--initial-advertise-peer-urls", &peers])
             .args(["--initial-cluster", &format!("one={peers}")]);
+        let mut health = self.port;
+        if let Some((port, certificates)) = &self.tls {
+            health = *port;
+            command
+                .args(["--listen-metrics-urls", &format!("http://127.0.0.1:{port}")])
+                .arg("--cert-file")
+                .arg(certificates.server())
+                .arg("--key-file")
+                .arg(certificates.server_key());
+        }
         let log = self.folder.path().join("etcd.log");
         let mut process = Process::start("etcd", &mut command, &log);
         process.until_ready(|| {
-            let health = Client::new(self.address()).get::<&str>("/health", &[]);
-            health.is_ok_and(|answer| answer.status == 200)
+            let address = ([127, 0, 0, 1], health).into();
+            let answer = Client::new(address).get::<&str>("/health", &[]);
+            answer.is_ok_and(|answer| answer.status == 200)
         });
         self.process = Some(process);
     }
@@ -118,6 +153,26 @@ impl Etcd {
         );
         let all = found["kvs"].as_array().cloned().unwrap_or_default();
         all.iter().map(Kv::read).collect()
+    }
+
+    /// From now on only `user` may ask, and for keys that begin with `prefix` only.
+    pub fn require_login(&self, (user, password): (&str, &str), prefix: &str) {
+        let end = STANDARD.encode(format!("{prefix}\u{7f}"));
+        let permission = json!({
+            "permType": "READWRITE", "key": STANDARD.encode(prefix), "range_end": end,
+        });
+        for (path, body) in [
+            ("role/add", json!({"name": "root"})),
+            ("user/add", json!({"name": "root", "password": "toor"})),
+            ("user/grant", json!({"user": "root", "role": "root"})),
+            ("role/add", json!({"name": "records"})),
+            ("role/grant", json!({"name": "records", "perm": permission})),
+            ("user/add", json!({"name": user, "password": password})),
+            ("user/grant", json!({"user": user, "role": "records"})),
+            ("enable", json!({})),
+        ] {
+            let _ = self.ask(&format!("/v3/auth/{path}"), &body);
+        }
     }
 
     /// Writes a key, to stay.

@@ -11,6 +11,7 @@ use crate::origin::Origin;
 use crate::ports;
 use crate::redis::Redis;
 use crate::redis_cluster::RedisCluster;
+use crate::tls::Certificates;
 
 /// How the filter reaches Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,9 @@ pub enum Route {
     Pooled,
     /// As `Direct`, with the idempotency filter: `idempotency.yaml`.
     Idempotency,
-    /// The same with three Redis that vote: `idempotency-redlock.yaml`.
+    /// As `Stream`, with the idempotency filter: `idempotency-redis-stream.yaml`.
+    IdempotencyStream,
+    /// As `Idempotency`, with three Redis that vote: `idempotency-redlock.yaml`.
     Redlock,
     /// With etcd in the place of Redis: `idempotency-etcd.yaml`.
     Etcd,
@@ -45,6 +48,7 @@ impl Route {
             Self::Stream => "rate-limit-redis-stream.yaml",
             Self::Pooled => "rate-limit-redis-pooled.yaml",
             Self::Idempotency => "idempotency.yaml",
+            Self::IdempotencyStream => "idempotency-redis-stream.yaml",
             Self::Redlock => "idempotency-redlock.yaml",
             Self::Etcd => "idempotency-etcd.yaml",
             Self::Coalesce => "coalesce.yaml",
@@ -117,13 +121,19 @@ impl Builder {
         let authority = redis.certificates().authority();
         self.redis_at(&[([127, 0, 0, 1], redis.tls_port()).into()])
             .alternative("tls")
-            .edit(move |config| config.trusted_authority(&authority))
+            .edit(move |config| config.trusted_authority("redis", &authority))
     }
 
-    /// The etcd to use, in the place of Redis.
+    /// The etcd to use, in the place of Redis; with TLS if it speaks that.
     #[must_use]
     pub fn etcd(self, etcd: &Etcd) -> Self {
-        self.route(Route::Etcd).redis_at(&[etcd.address()])
+        let builder = self.route(Route::Etcd).redis_at(&[etcd.address()]);
+        match etcd.certificates().map(Certificates::authority) {
+            None => builder,
+            Some(authority) => builder
+                .alternative("tls")
+                .edit(move |config| config.trusted_authority("etcd", &authority)),
+        }
     }
 
     /// Whatever listens there, for example a [`crate::fake_redis::FakeRedis`].

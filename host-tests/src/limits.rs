@@ -33,7 +33,7 @@ pub fn policy_with_redis(redis: Value, limits: Value) -> Value {
 #[must_use]
 pub fn transport(route: Route) -> Value {
     match route {
-        Route::Stream => json!({"transport": "stream"}),
+        Route::Stream | Route::IdempotencyStream => json!({"transport": "stream"}),
         Route::None
         | Route::Direct
         | Route::Pooled

@@ -190,7 +190,8 @@ fn keys_are_read_as_the_table_says() {
 fn every_metric_is_described() {
     // Those of Redis are the same in every filter.
     let source = repository_file("plugins/rate-limit/src/metrics.rs")
-        + &repository_file("plugins/host/src/redis_metrics.rs").replace("{prefix}.", "{PREFIX}.");
+        + &repository_file("plugins/host/src/redis_metrics.rs")
+            .replace("{store}.", "{PREFIX}.redis.");
     let page = repository_file("docs/rate-limit.md");
     let names: Vec<&str> = source
         .split("{PREFIX}.")
@@ -239,7 +240,8 @@ fn every_problem_and_event_of_idempotency_is_described() {
         );
     }
     let source = repository_file("plugins/idempotency/src/metrics.rs")
-        + &repository_file("plugins/host/src/redis_metrics.rs").replace("{prefix}.", "{PREFIX}.");
+        + &repository_file("plugins/host/src/redis_metrics.rs")
+            .replace("{store}.", "{PREFIX}.redis.");
     let names: Vec<&str> = source
         .split("{PREFIX}.")
         .skip(1)

@@ -167,36 +167,7 @@ fn a_lease_that_a_real_etcd_has_lost_is_replaced() {
 #[test]
 fn who_has_to_log_in_does_so_at_a_real_etcd() {
     let etcd = Etcd::start();
-    let end = base64(b"t:idem;");
-    for (path, body) in [
-        ("/v3/auth/role/add", json!({"name": "root"})),
-        (
-            "/v3/auth/user/add",
-            json!({"name": "root", "password": "toor"}),
-        ),
-        (
-            "/v3/auth/user/grant",
-            json!({"user": "root", "role": "root"}),
-        ),
-        ("/v3/auth/role/add", json!({"name": "sluice"})),
-        (
-            "/v3/auth/role/grant",
-            json!({"name": "sluice", "perm": {
-                "permType": "READWRITE", "key": base64(b"t:idem:"), "range_end": end,
-            }}),
-        ),
-        (
-            "/v3/auth/user/add",
-            json!({"name": "sluice", "password": "secret"}),
-        ),
-        (
-            "/v3/auth/user/grant",
-            json!({"user": "sluice", "role": "sluice"}),
-        ),
-        ("/v3/auth/enable", json!({})),
-    ] {
-        let _ = etcd.ask(path, &body);
-    }
+    etcd.require_login(("sluice", "secret"), "t:idem:");
     let yours = |outcome| matches!(outcome, Ok(Outcome::Acquire(store::Acquired::Yours { .. })));
     let mut real = Real::new(etcd, &json!({"username": "sluice", "password": "secret"}));
     assert!(yours(real.ask(&Operation::Acquire(claim("a", 1)))));
@@ -212,8 +183,4 @@ fn who_has_to_log_in_does_so_at_a_real_etcd() {
         assert_eq!(refused, Err(Trouble::Auth), "{credentials}");
         real = other;
     }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes)
 }

@@ -140,7 +140,9 @@ fn every_example_is_tested() {
         .iter()
         .chain([
             &Route::Idempotency,
+            &Route::IdempotencyStream,
             &Route::Redlock,
+            &Route::Etcd,
             &Route::Coalesce,
             &Route::ShardRoute,
         ])
@@ -228,6 +230,9 @@ fn every_example_serves() {
     }
     let redis = Redis::start();
     keeps_answers(Gateway::builder().route(Route::Idempotency).redis(&redis));
+    let redis = Redis::start();
+    let stream = Gateway::builder().route(Route::IdempotencyStream);
+    keeps_answers(stream.redis(&redis));
     let three = [Redis::start(), Redis::start(), Redis::start()];
     let addresses = three.each_ref().map(Redis::address);
     keeps_answers(
@@ -272,25 +277,35 @@ fn the_coalescing_example_serves_with_its_alternative_too() {
 }
 
 #[test]
-fn every_alternative_of_the_idempotency_example_serves() {
-    let redis = Redis::builder().password("secret").start();
-    let builder = Gateway::builder().route(Route::Idempotency).redis(&redis);
-    keeps_answers(
-        builder
-            .alternative("auth")
-            .env("REDIS_PASSWORD", "secret")
-            .edit(|config| config.redis_policy("password", json!({"env": "REDIS_PASSWORD"}))),
-    );
-    if !speaks_tls() {
-        eprintln!("skipped: this redis-server is built without TLS");
-        return;
+fn every_alternative_of_the_idempotency_examples_serves() {
+    for route in [Route::Idempotency, Route::IdempotencyStream] {
+        let redis = Redis::builder().password("secret").start();
+        let builder = Gateway::builder().route(route).redis(&redis);
+        keeps_answers(
+            builder
+                .alternative("auth")
+                .env("REDIS_PASSWORD", "secret")
+                .edit(|config| config.redis_policy("password", json!({"env": "REDIS_PASSWORD"}))),
+        );
+        if !speaks_tls() {
+            eprintln!("skipped: this redis-server is built without TLS");
+            return;
+        }
+        let redis = Redis::builder().tls().start();
+        keeps_answers(Gateway::builder().route(route).redis_tls(&redis));
     }
-    let redis = Redis::builder().tls().start();
-    keeps_answers(
-        Gateway::builder()
-            .route(Route::Idempotency)
-            .redis_tls(&redis),
-    );
+}
+
+#[test]
+fn every_alternative_of_the_etcd_example_serves() {
+    let etcd = Etcd::start();
+    etcd.require_login(("sluice", "secret"), "sluice:idem:");
+    let builder = Gateway::builder().etcd(&etcd).alternative("auth");
+    keeps_answers(builder.env("ETCD_PASSWORD", "secret").edit(|config| {
+        config.store_policy("etcd", "username", "sluice".into());
+        config.store_policy("etcd", "password", json!({"env": "ETCD_PASSWORD"}));
+    }));
+    keeps_answers(Gateway::builder().etcd(&Etcd::start_tls()));
 }
 
 #[test]
@@ -338,7 +353,12 @@ fn an_example_allows_a_filter_what_the_list_allows() {
             route.example()
         );
     }
-    for route in [Route::Idempotency, Route::Redlock, Route::Etcd] {
+    for route in [
+        Route::Idempotency,
+        Route::IdempotencyStream,
+        Route::Redlock,
+        Route::Etcd,
+    ] {
         let mut config = Config::example(route.example());
         let mut idempotency = allowed(config.filter());
         idempotency.retain(|name| !IDEMPOTENCY_ONLY.contains(&name.as_str()));
@@ -352,7 +372,7 @@ fn an_example_allows_a_filter_what_the_list_allows() {
     let mut shard_route = allowed(config.filter());
     shard_route.retain(|name| !SHARD_ROUTE_ONLY.contains(&name.as_str()));
     assert!(shard_route.is_subset(&known.allowed), "{shard_route:?}");
-    for route in [Route::Stream, Route::Pooled] {
+    for route in [Route::Stream, Route::Pooled, Route::IdempotencyStream] {
         let mut config = Config::example(route.example());
         let mut bridge = allowed(bridge(&mut config));
         bridge.retain(|name| !BRIDGE_ONLY.contains(&name.as_str()));

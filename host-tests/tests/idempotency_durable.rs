@@ -43,16 +43,8 @@ fn start(redis: &Redis, service: &Service, route: Value) -> Gateway {
         "durability": {"replicas": 1, "timeout": "2s"},
     });
     gateway(service.address(), policy(redis_policy, route))
-        .route(Route::Stream)
-        .wasm("idempotency")
+        .route(Route::IdempotencyStream)
         .redis(redis)
-        .edit(|config| {
-            let filter = config.filter();
-            filter["allow_on_headers_stop_iteration"] = true.into();
-            // The example's are those of another filter.
-            let vm = filter["vm_config"].as_object_mut().unwrap();
-            vm.remove("capability_restriction_config");
-        })
         .start()
 }
 

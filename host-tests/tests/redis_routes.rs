@@ -192,7 +192,7 @@ fn both_routes_speak_tls() {
         let authority = stranger.authority();
         let wary = exposed(route)
             .redis_tls(&redis)
-            .edit(move |config| config.trusted_authority(&authority))
+            .edit(move |config| config.trusted_authority("redis", &authority))
             .start();
         let answer = post(&wary, &[&["SET", "a", "2"], &["QUIT"]]);
         assert!(

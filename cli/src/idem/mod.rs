@@ -1,18 +1,20 @@
 //! `sluice idem`: the records of idempotency keys.
 
+mod etcd;
 mod record;
 mod resolve;
 pub mod servers;
 mod show;
+mod store;
 
 use std::path::Path;
 
 use sluice_core::idempotency::scope::Scope;
 use sluice_core::policy::idempotency::Idempotency;
 
-use self::servers::Servers;
+use self::store::Store;
 use crate::Refusal;
-use crate::arguments::{Idem, Store, Which};
+use crate::arguments::{self, Idem, Which};
 use crate::check;
 
 pub fn run(command: Idem) -> Result<(), Refusal> {
@@ -23,13 +25,13 @@ pub fn run(command: Idem) -> Result<(), Refusal> {
             route,
             json,
         } => {
-            let (policy, mut servers) = open(&store)?;
-            show::list(&policy, &mut servers, &state, route.as_deref(), json)
+            let (policy, mut records) = open(&store)?;
+            show::list(&policy, &mut records, &state, route.as_deref(), json)
         }
         Idem::Show { store, which, body } => {
-            let (policy, mut servers) = open(&store)?;
+            let (policy, mut records) = open(&store)?;
             let scope = scope(&policy, &which)?;
-            show::one(&policy, &mut servers, &scope, body.as_deref())
+            show::one(&policy, &mut records, &scope, body.as_deref())
         }
         Idem::Resolve {
             store,
@@ -38,22 +40,17 @@ pub fn run(command: Idem) -> Result<(), Refusal> {
             in_flight,
             yes,
         } => {
-            let (policy, mut servers) = open(&store)?;
+            let (policy, mut records) = open(&store)?;
             let scope = scope(&policy, &which)?;
-            resolve::run(&policy, &mut servers, &scope, &word, in_flight, yes)
+            resolve::run(&policy, &mut records, &scope, &word, in_flight, yes)
         }
     }
 }
 
-fn open(store: &Store) -> Result<(Idempotency, Servers), Refusal> {
-    let policy = load(&store.policy)?;
-    let Some(redis) = policy.redis() else {
-        return Err(Refusal::No(
-            "found a policy with `etcd`, expected one with `redis`".to_owned(),
-        ));
-    };
-    let servers = Servers::connect(&store.redis, redis)?;
-    Ok((policy, servers))
+fn open(given: &arguments::Store) -> Result<(Idempotency, Store), Refusal> {
+    let policy = load(&given.policy)?;
+    let store = Store::open(given, &policy)?;
+    Ok((policy, store))
 }
 
 fn load(file: &Path) -> Result<Idempotency, Refusal> {

@@ -1,4 +1,4 @@
-//! One record, as it is in Redis.
+//! One record, as it is in the store.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct Record {
     pub route: String,
     pub key: String,
     pub fence: Option<u64>,
-    /// Of Redis, in microseconds since 1970.
+    /// By the clock of Redis, or of a gateway, in microseconds since 1970.
     pub started: Option<u64>,
     /// Until it is forgotten.
     pub left: Option<Duration>,

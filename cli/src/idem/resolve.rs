@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 use std::time::Duration;
 
 use sluice_core::idempotency::scope::Scope;
-use sluice_core::idempotency::scripts::{Keys, Resolution, Resolved, resolved};
+use sluice_core::idempotency::scripts::{Resolution, Resolved};
 use sluice_core::idempotency::store::Kind;
 use sluice_core::idempotency::stored::{Stored, is_never_kept};
 use sluice_core::policy::idempotency::Idempotency;
@@ -12,26 +12,26 @@ use sluice_core::units::format_duration;
 
 use super::environment;
 use super::record::{Record, What};
-use super::servers::{Servers, ask};
-use super::show::{find, in_full};
+use super::show::in_full;
+use super::store::Store;
 use crate::Refusal;
 use crate::arguments::Word;
 use crate::check;
 
 pub fn run(
     policy: &Idempotency,
-    servers: &mut Servers,
+    store: &mut Store,
     scope: &Scope,
     word: &Word,
     in_flight: bool,
     yes: bool,
 ) -> Result<(), Refusal> {
-    let record = find(policy, servers, scope)?;
+    let record = store.find(policy, scope)?;
     let Some(fence) = record.fence.filter(|_| is_open(&record)) else {
         print!("{}", in_full(&record));
         let why = match record.what {
             What::Corrupt => {
-                "it cannot be read; delete it in Redis once you know what became of the request"
+                "it cannot be read; delete it in the store once you know what became of the request"
             }
             _ => "it has an answer already, which never changes",
         };
@@ -48,12 +48,7 @@ pub fn run(
         print!("{}", in_full(&record));
         confirm(&what)?;
     }
-    let keys = policy.keys();
-    let command = Keys::whole(&keys.resolve(scope, fence, in_flight, &resolution));
-    let Some(server) = servers.with(&keys.record(scope))? else {
-        return Err(absent(&resolution));
-    };
-    match ask(server, &command, |reply| resolved(reply).ok())? {
+    match store.resolve(policy, (scope, fence), in_flight, &resolution)? {
         Resolved::Yes => {
             println!("done: {what}");
             Ok(())

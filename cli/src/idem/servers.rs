@@ -3,12 +3,20 @@
 use redis::{
     Client, Connection, ConnectionLike, ErrorKind, IntoConnectionInfo, ServerErrorKind, Value,
 };
+use sluice_core::idempotency::scope::Scope;
+use sluice_core::idempotency::scripts::{Keys, Resolution, Resolved, resolved};
+use sluice_core::policy::idempotency::Idempotency;
 use sluice_core::policy::redis::Redis;
 use sluice_core::redis::resp::Reply;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::environment;
+use super::record::Record;
 use crate::Refusal;
+
+/// So many names SCAN looks at in one step: it holds up everybody else meanwhile.
+const STEP: usize = 500;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -20,12 +28,68 @@ impl Servers {
         Ok(Self(urls.iter().map(connect).collect::<Result<_, _>>()?))
     }
 
-    pub fn all(&mut self) -> impl Iterator<Item = &mut Connection> {
-        self.0.iter_mut()
+    /// Each record, once.
+    pub fn each(
+        &mut self,
+        policy: &Idempotency,
+        see: &mut dyn FnMut(&Record),
+    ) -> Result<(), Refusal> {
+        let keys = policy.keys();
+        for server in &mut self.0 {
+            let mut cursor = 0u64;
+            // SCAN may name one twice.
+            let mut seen = BTreeSet::new();
+            loop {
+                let (next, names): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
+                    .arg(cursor)
+                    .arg("MATCH")
+                    .arg(keys.pattern())
+                    .arg("COUNT")
+                    .arg(STEP)
+                    .query(server)
+                    .map_err(refusal)?;
+                for name in names {
+                    let Some(scope) = keys.scope(&name).filter(|scope| seen.insert(*scope)) else {
+                        continue;
+                    };
+                    if let Some(record) = Record::read(server, &name, scope)? {
+                        see(&record);
+                    }
+                }
+                cursor = next;
+                if cursor == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn find(&mut self, policy: &Idempotency, scope: &Scope) -> Result<Option<Record>, Refusal> {
+        let name = policy.keys().record(scope);
+        match self.with(&name)? {
+            Some(server) => Record::read(server, &name, *scope),
+            None => Ok(None),
+        }
+    }
+
+    pub fn resolve(
+        &mut self,
+        policy: &Idempotency,
+        (scope, fence): (&Scope, u64),
+        force: bool,
+        resolution: &Resolution,
+    ) -> Result<Resolved, Refusal> {
+        let keys = policy.keys();
+        let command = Keys::whole(&keys.resolve(scope, fence, force, resolution));
+        match self.with(&keys.record(scope))? {
+            Some(server) => ask(server, &command, |reply| resolved(reply).ok()),
+            None => Ok(Resolved::Absent),
+        }
     }
 
     /// The one that has a key. One of a cluster that does not have it says so, or points to another.
-    pub fn with(&mut self, key: &[u8]) -> Result<Option<&mut Connection>, Refusal> {
+    fn with(&mut self, key: &[u8]) -> Result<Option<&mut Connection>, Refusal> {
         for server in &mut self.0 {
             match redis::cmd("EXISTS").arg(key).query::<bool>(server) {
                 Ok(true) => return Ok(Some(server)),
@@ -62,11 +126,11 @@ pub fn connect(url: &str, policy: &Redis) -> redis::RedisResult<Connection> {
 }
 
 pub fn refusal(error: redis::RedisError) -> Refusal {
-    Refusal::Redis(error.to_string())
+    Refusal::Away(format!("redis: {error}"))
 }
 
 /// Sends a command that is encoded already, and has its reply read.
-pub fn ask<T>(
+fn ask<T>(
     server: &mut Connection,
     command: &[u8],
     read: impl FnOnce(&Reply<'_>) -> Option<T>,
@@ -75,7 +139,7 @@ pub fn ask<T>(
     reply(&value)
         .as_ref()
         .and_then(read)
-        .ok_or_else(|| Refusal::Redis(format!("found {value:?}, expected a script's reply")))
+        .ok_or_else(|| Refusal::Away(format!("redis: found {value:?}, expected a script's reply")))
 }
 
 /// As the decisions read it; none for what no script of theirs returns.

@@ -13,16 +13,13 @@ use sluice_core::units::format_duration;
 
 use super::environment;
 use super::record::{Record, What};
-use super::servers::{Servers, refusal};
+use super::store::Store;
 use crate::Refusal;
 use crate::arguments::State;
 
-/// So many names SCAN looks at in one step: it holds up everybody else meanwhile.
-const STEP: usize = 500;
-
 pub fn list(
     policy: &Idempotency,
-    servers: &mut Servers,
+    store: &mut Store,
     states: &[State],
     route: Option<&str>,
     as_json: bool,
@@ -31,45 +28,19 @@ pub fn list(
         [] => &[State::Unknown, State::InFlight],
         states => states,
     };
-    let keys = policy.keys();
     let mut count = 0;
-    for server in servers.all() {
-        let mut cursor = 0u64;
-        // SCAN may name one twice.
-        let mut seen = std::collections::BTreeSet::new();
-        loop {
-            let (next, names): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
-                .arg(cursor)
-                .arg("MATCH")
-                .arg(keys.pattern())
-                .arg("COUNT")
-                .arg(STEP)
-                .query(server)
-                .map_err(refusal)?;
-            for name in names {
-                let Some(scope) = keys.scope(&name).filter(|scope| seen.insert(*scope)) else {
-                    continue;
-                };
-                let Some(record) = Record::read(server, &name, scope)? else {
-                    continue;
-                };
-                let is_wanted = wanted.contains(&record.state())
-                    && route.is_none_or(|route| record.route == route);
-                if is_wanted {
-                    count += 1;
-                    if as_json {
-                        println!("{}", as_object(&record));
-                    } else {
-                        println!("{}", as_line(&record));
-                    }
-                }
-            }
-            cursor = next;
-            if cursor == 0 {
-                break;
+    store.each(policy, &mut |record| {
+        let is_wanted =
+            wanted.contains(&record.state()) && route.is_none_or(|route| record.route == route);
+        if is_wanted {
+            count += 1;
+            if as_json {
+                println!("{}", as_object(record));
+            } else {
+                println!("{}", as_line(record));
             }
         }
-    }
+    })?;
     if !as_json {
         let plural = if count == 1 { "" } else { "s" };
         eprintln!("{count} record{plural}");
@@ -79,11 +50,11 @@ pub fn list(
 
 pub fn one(
     policy: &Idempotency,
-    servers: &mut Servers,
+    store: &mut Store,
     scope: &Scope,
     body: Option<&Path>,
 ) -> Result<(), Refusal> {
-    let record = find(policy, servers, scope)?;
+    let record = store.find(policy, scope)?;
     print!("{}", in_full(&record));
     let What::Completed { kind, bytes } = &record.what else {
         return match body {
@@ -127,16 +98,6 @@ pub fn one(
         }
     }
     Ok(())
-}
-
-/// The record, which must be there.
-pub fn find(policy: &Idempotency, servers: &mut Servers, scope: &Scope) -> Result<Record, Refusal> {
-    let name = policy.keys().record(scope);
-    let record = match servers.with(&name)? {
-        Some(server) => Record::read(server, &name, *scope)?,
-        None => None,
-    };
-    record.ok_or_else(|| Refusal::No(format!("no record {}", scope.hex())))
 }
 
 fn state(record: &Record) -> &'static str {

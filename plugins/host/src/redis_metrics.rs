@@ -19,18 +19,18 @@ impl RedisMetrics {
         Self::of(registry, prefix, "redis")
     }
 
-    /// Of another store.
-    pub fn of(registry: &mut Registry, prefix: &str, store: &str) -> Self {
-        let prefix = format!("{prefix}.{store}");
+    /// Of the store `name`.
+    pub fn of(registry: &mut Registry, prefix: &str, name: &str) -> Self {
+        let store = format!("{prefix}.{name}");
         Self {
             errors: Trouble::ALL
                 .iter()
-                .map(|kind| registry.counter(&format!("{prefix}.error.{}", kind.name())))
+                .map(|kind| registry.counter(&format!("{store}.error.{}", kind.name())))
                 .collect(),
-            callouts: registry.counter(&format!("{prefix}.callouts")),
-            commands: registry.counter(&format!("{prefix}.commands")),
-            batch_size: registry.histogram(&format!("{prefix}.batch_size")),
-            breaker_open: registry.gauge(&format!("{prefix}.breaker_open")),
+            callouts: registry.counter(&format!("{store}.callouts")),
+            commands: registry.counter(&format!("{store}.commands")),
+            batch_size: registry.histogram(&format!("{store}.batch_size")),
+            breaker_open: registry.gauge(&format!("{store}.breaker_open")),
             breaker_was_open: false,
         }
     }

@@ -8,6 +8,7 @@
 //! other way round; no clock frees a key.
 
 mod leases;
+mod operation;
 pub mod record;
 mod reply;
 mod request;

@@ -1,15 +1,13 @@
 //! The records of one worker: operations wait, become requests, and are answered by what etcd says.
 
 use super::leases::{self, Leases};
-use super::record::{self, Record, What};
-use super::reply::{self, Found, Refusal, Reply, Said};
-use super::request::{self, Key, Login, Request};
-use crate::gcra::{PS_PER_US, Ps};
+use super::operation::{self, Clock};
+use super::reply::{self, Refusal, Reply};
+use super::request::{self, Login, Request};
+use crate::gcra::Ps;
 use crate::idempotency::scripts::Keys;
 use crate::idempotency::settings::{Etcd, Settings};
-use crate::idempotency::store::{
-    Acquired, Claim, Committed, Operation, Outcome, Released, Renewed, Store,
-};
+use crate::idempotency::store::{Operation, Outcome, Store};
 use crate::redis::breaker::Breaker;
 use crate::redis::pipe::{GRACE, HOST_TIME};
 use crate::redis::trouble::Trouble;
@@ -32,8 +30,7 @@ pub struct EtcdStore {
     /// In the order in which they are to be sent.
     waiting: Vec<Entry>,
     sent: Vec<Sent>,
-    /// How far the gateway's clock, in microseconds since 1970, is before that of the decisions.
-    ahead: i128,
+    clock: Clock,
     answered: Vec<(u64, Result<Outcome, Trouble>)>,
 }
 
@@ -82,7 +79,7 @@ impl EtcdStore {
             breaker: Breaker::new(settings.breaker),
             waiting: Vec::new(),
             sent: Vec::new(),
-            ahead: 0,
+            clock: Clock::default(),
             answered: Vec::new(),
         }
     }
@@ -101,7 +98,7 @@ impl EtcdStore {
         clock: Ps,
         mut post: impl FnMut(&Request) -> Result<u32, Trouble>,
     ) -> usize {
-        self.ahead = micros(clock) - micros(now);
+        self.clock = Clock::new(clock, now);
         let mut count = 0;
         while self.sent.len() < self.in_flight {
             let Some((errand, request)) = self.next(now) else {
@@ -170,7 +167,13 @@ impl EtcdStore {
                 }
             };
             let entry = self.waiting.remove(index);
-            let body = self.transaction(&entry, lease.as_deref().unwrap_or_default(), now);
+            let key = self.keys.record(&entry.operation.claim().scope);
+            let body = operation::transaction(
+                &entry.operation,
+                entry.restores,
+                (&key, lease.as_deref().unwrap_or_default()),
+                (self.clock, now),
+            );
             let request = self.request(request::TXN, body, entry.deadline);
             return Some((Errand::Operation { entry, lease }, request));
         }
@@ -185,37 +188,6 @@ impl EtcdStore {
             body,
             deadline,
         }
-    }
-
-    fn transaction(&self, entry: &Entry, lease: &str, now: Ps) -> Vec<u8> {
-        let claim = entry.operation.claim();
-        let key = Key::new(&self.keys.record(&claim.scope));
-        let (from, to) = record::in_flight(&claim.token);
-        let mine = key.is_between(&from, &to);
-        let started = self.clock(claim.at);
-        let flight = || {
-            let ends = self.clock(now + claim.lease.as_nanos() * 1_000);
-            key.put(&record::flight(claim, started, ends), lease)
-        };
-        match &entry.operation {
-            Operation::Acquire(_) => request::txn(&key.is_absent(), &flight(), &key.read()),
-            Operation::Renew(_) => request::txn(&mine, &flight(), ""),
-            Operation::Release(_) => request::txn(&mine, &key.delete(), &key.look()),
-            Operation::Commit(commit) => {
-                let compare = if entry.restores {
-                    key.is_absent()
-                } else {
-                    mine
-                };
-                let value = record::done(commit, started, self.clock(now));
-                request::txn(&compare, &key.put(&value, lease), &key.read())
-            }
-        }
-    }
-
-    /// The gateway's clock at `then`, in microseconds since 1970.
-    fn clock(&self, then: Ps) -> u64 {
-        u64::try_from(micros(then) + self.ahead).unwrap_or_default()
     }
 
     /// Callouts that the gateway should have ended long ago: to be given up, or their places would be taken for ever.
@@ -276,7 +248,8 @@ impl EtcdStore {
         match reply::txn(reply) {
             Ok(said) => {
                 self.breaker.succeeded();
-                match self.outcome(&entry, said, now) {
+                let (asked, clock) = (&entry.operation, (self.clock, now));
+                match operation::outcome(asked, entry.restores, said, clock) {
                     Ok(Some(outcome)) => self.answered.push((entry.id, Ok(outcome))),
                     Ok(None) => {
                         entry.restores = true;
@@ -299,62 +272,6 @@ impl EtcdStore {
                 let errand = Errand::Operation { entry, lease };
                 self.failed(errand, trouble(refusal), now);
             }
-        }
-    }
-
-    /// What a transaction means for its operation; none: a commit whose record is not there, to be restored.
-    fn outcome(&self, entry: &Entry, said: Said, now: Ps) -> Result<Option<Outcome>, Trouble> {
-        let claim = entry.operation.claim();
-        let outcome = match (&entry.operation, said) {
-            (Operation::Acquire(_), Said::Done { revision }) => {
-                Outcome::Acquire(Acquired::Yours { fence: revision })
-            }
-            (Operation::Acquire(_), Said::Found(Some(found))) => {
-                Outcome::Acquire(self.acquired(claim, &found, now))
-            }
-            // It was there when it was compared, and is not when it is read.
-            (Operation::Acquire(_), Said::Found(None)) => return Err(Trouble::Malformed),
-            (Operation::Renew(_), Said::Done { .. }) => Outcome::Renew(Renewed::Yes),
-            (Operation::Renew(_), Said::Found(_)) => Outcome::Renew(Renewed::Lost),
-            (Operation::Commit(_), Said::Done { .. }) if entry.restores => {
-                Outcome::Commit(Committed::Restored)
-            }
-            (Operation::Commit(_), Said::Done { .. }) => Outcome::Commit(Committed::Yes),
-            (Operation::Commit(_), Said::Found(None)) if entry.restores => {
-                return Err(Trouble::Malformed);
-            }
-            (Operation::Commit(_), Said::Found(None)) => return Ok(None),
-            (Operation::Commit(_), Said::Found(Some(found))) => {
-                let mine = claim.token.hex();
-                Outcome::Commit(match Record::read(&found.value).map(|record| record.what) {
-                    Some(What::Done { by, .. }) if by.as_ref() == Some(&mine) => Committed::Yes,
-                    _ => Committed::Superseded,
-                })
-            }
-            (Operation::Release(_), Said::Done { .. }) => Outcome::Release(Released::Yes),
-            (Operation::Release(_), Said::Found(None)) => Outcome::Release(Released::Absent),
-            (Operation::Release(_), Said::Found(Some(_))) => Outcome::Release(Released::Lost),
-        };
-        Ok(Some(outcome))
-    }
-
-    fn acquired(&self, claim: &Claim, found: &Found, now: Ps) -> Acquired {
-        let Some(record) = Record::read(&found.value) else {
-            return Acquired::Corrupt;
-        };
-        if record.fingerprint != claim.fingerprint.hex() {
-            return Acquired::Mismatch;
-        }
-        let clock = self.clock(now);
-        match record.what {
-            What::Done { kind, bytes, .. } => Acquired::Completed { kind, bytes },
-            What::Flight { token, .. } if token == claim.token.hex() => Acquired::Yours {
-                fence: found.created,
-            },
-            What::Flight { ends, .. } if clock < ends => Acquired::InFlight {
-                left: Duration::from_millis((ends - clock).div_ceil(1_000)),
-            },
-            What::Flight { .. } => Acquired::Unknown,
         }
     }
 
@@ -428,8 +345,4 @@ fn trouble(refusal: Refusal) -> Trouble {
         Refusal::NoLogin => Trouble::Auth,
         Refusal::NoLease => Trouble::Error,
     }
-}
-
-fn micros(time: Ps) -> i128 {
-    i128::try_from(time / PS_PER_US).unwrap_or(i128::MAX)
 }

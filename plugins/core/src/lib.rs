@@ -5,6 +5,7 @@ pub mod bloom;
 pub mod cache;
 pub mod flight;
 pub mod gcra;
+pub mod guard;
 pub mod headers;
 pub mod idempotency;
 pub mod policy;

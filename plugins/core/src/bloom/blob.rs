@@ -74,9 +74,11 @@ fn checksum(header: &[u8], bits: &[u8]) -> u64 {
 }
 
 /// A filter on its way, piece after piece.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Loading {
-    header: Vec<u8>,
+    /// Of all so far: each piece is hashed as it comes, as the whole would hold up a gateway's worker.
+    hasher: XxHash64,
+    told: u64,
     /// With what the header says, once it is there; its bits so far.
     filter: Option<Filter>,
 }
@@ -94,6 +96,23 @@ impl Loading {
         (left > 0).then(|| start..start + left.min(most.max(1)))
     }
 
+    /// How long the blob is, once its header is there.
+    #[must_use]
+    pub fn length(&self) -> Option<usize> {
+        let filter = self.filter.as_ref()?;
+        Some(HEADER_BYTES + filter.shape.bytes())
+    }
+
+    /// Takes the memory that the filter needs, all at once; false when there is not so much. For whoever knows that the
+    /// blob is really so long.
+    #[must_use]
+    pub fn reserve(&mut self) -> bool {
+        self.filter.as_mut().is_some_and(|filter| {
+            let left = filter.shape.bytes() - filter.bytes.len();
+            filter.bytes.try_reserve_exact(left).is_ok()
+        })
+    }
+
     /// Takes the bytes that were asked for.
     ///
     /// # Errors
@@ -104,6 +123,7 @@ impl Loading {
             if piece.is_empty() || piece.len() > left {
                 return Err(Corrupt::Length);
             }
+            self.hasher.write(piece);
             filter.bytes.extend_from_slice(piece);
             return Ok(());
         }
@@ -119,7 +139,10 @@ impl Loading {
             return Err(Corrupt::Length);
         }
         filter.bytes.extend_from_slice(bits);
-        self.header = header.to_vec();
+        let (checked, mut told) = header.split_at_checked(CHECKED).ok_or(Corrupt::Length)?;
+        self.hasher.write(checked);
+        self.hasher.write(bits);
+        self.told = u64::from_le_bytes(take(&mut told)?);
         self.filter = Some(filter);
         Ok(())
     }
@@ -133,11 +156,7 @@ impl Loading {
         if filter.bytes.len() != filter.shape.bytes() {
             return Err(Corrupt::Length);
         }
-        let (checked, told) = self
-            .header
-            .split_at_checked(CHECKED)
-            .ok_or(Corrupt::Length)?;
-        if checksum(checked, &filter.bytes).to_le_bytes() != told {
+        if self.hasher.finish() != self.told {
             return Err(Corrupt::Checksum);
         }
         Ok(filter)

@@ -33,6 +33,30 @@ pub fn invalidated_by(request: &Headers, status: u16, response: &Headers) -> Vec
     targets
 }
 
+/// The target that a URI reference means, whatever its scheme and authority.
+pub(crate) fn resolve_anywhere(request: &Headers, uri: &[u8]) -> Option<Vec<u8>> {
+    let uri = uri.trim_ascii();
+    let end = uri
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    let (scheme, after) = uri.split_at_checked(end.unwrap_or(uri.len()))?;
+    let target = match after.strip_prefix(b"//") {
+        Some(rest) if scheme.is_empty() || scheme.ends_with(b":") => {
+            let end = rest
+                .iter()
+                .position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+            let target = end.and_then(|end| rest.get(end..)).unwrap_or_default();
+            match target.first() {
+                Some(b'/') => target.to_vec(),
+                _ => [b"/", target].concat(),
+            }
+        }
+        _ => uri.to_vec(),
+    };
+    let base = request.first(":path").unwrap_or(b"/");
+    resolve(request, base, &target)
+}
+
 /// The target that a URI reference means (RFC 3986, 5.2), if it is of the same scheme and authority.
 fn resolve(request: &Headers, base: &[u8], uri: &[u8]) -> Option<Vec<u8>> {
     let uri = without_fragment(uri.trim_ascii());

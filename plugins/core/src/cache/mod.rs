@@ -31,6 +31,7 @@ pub use conditional::{
     Freshened, Match, conditional, freshen, lead_fields, not_modified_fields, revalidation_fields,
 };
 pub use fields::hit_fields;
+pub(crate) use invalidation::resolve_anywhere;
 pub use invalidation::{invalidated_by, is_unsafe};
 pub use judge::{Reason, Share, Verdict, is_complete, is_failure, judge};
 pub use key::{Identity, Parameters, Query, uri_key};

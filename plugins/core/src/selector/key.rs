@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Deserializer};
 
 use super::part::Part;
-use super::{ClientIp, Matcher, Request};
+use super::{ClientIp, Matcher, Request, Template};
 use crate::policy::value::non_empty;
 
 /// A value longer than this many bytes is not one anybody means to count, and is refused ([`Reason::TooLong`]).
@@ -190,6 +190,22 @@ impl Key {
         Ok(())
     }
 
+    /// Ties them to this template, whatever they are tied to.
+    ///
+    /// # Errors
+    /// The first variable that the template lacks.
+    pub(crate) fn bind_anew(&mut self, template: &Template) -> Result<(), String> {
+        self.parts
+            .iter_mut()
+            .try_for_each(|part| part.bind_anew(template))
+    }
+
+    /// The first part whose value is no text of the request's head.
+    pub(crate) fn part_without_text(&self) -> Option<usize> {
+        let without = |part: &Part| matches!(part, Part::ClientIp | Part::Property(_));
+        self.parts.iter().position(without)
+    }
+
     /// The subject of a client whose parts have these values, as a policy writes them: text, of a `client_ip` an
     /// address.
     ///
@@ -212,6 +228,18 @@ impl Key {
         }
         Ok(out)
     }
+}
+
+/// The subject of parts with these values.
+///
+/// # Errors
+/// Of the first value that no part can have.
+pub(crate) fn subject<'a>(values: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>, Reason> {
+    let mut out = Vec::new();
+    for value in values {
+        append(&mut out, value.iter().copied())?;
+    }
+    Ok(out)
 }
 
 /// Appends one value with its length before it.

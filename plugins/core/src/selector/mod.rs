@@ -17,6 +17,7 @@ pub(crate) mod uri;
 
 pub use client_ip::ClientIp;
 pub use jwt::JwtClaim;
+pub(crate) use key::subject;
 pub use key::{Key, MAX_KEY_PARTS, MAX_VALUE_BYTES, Missing, Reason};
 pub use matcher::{HeaderCondition, Matcher};
 pub use name::{HeaderName, Pattern};

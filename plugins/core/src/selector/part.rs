@@ -170,13 +170,28 @@ impl Part {
         let Self::Path(Short(part)) = self else {
             return Ok(());
         };
-        let name = &part.variable.0;
-        let template = part
-            .template
+        part.template
             .get_or_insert_with(|| beside.cloned().unwrap_or_default());
-        if template.has_variable(name) {
+        part.check()
+    }
+
+    /// Takes this template in place of any other.
+    pub(super) fn bind_anew(&mut self, template: &Template) -> Result<(), String> {
+        let Self::Path(Short(part)) = self else {
             return Ok(());
-        }
+        };
+        part.template = Some(template.clone());
+        part.check()
+    }
+}
+
+impl PathPart {
+    /// The template must have the variable.
+    fn check(&self) -> Result<(), String> {
+        let (name, template) = (&self.variable.0, self.template.as_ref());
+        let Some(template) = template.filter(|template| !template.has_variable(name)) else {
+            return Ok(());
+        };
         let known: Vec<&str> = template.variables().collect();
         Err(match known.as_slice() {
             [] => format!(

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::guard::{self, Guard, GuardJson};
 use super::json::{
     AuthorizationJson, CacheStatusJson, ClientDirectivesJson, FlightJson, OnLeaderGoneJson,
     OnMissingKeyJson, PolicyJson, QueryJson, RouteJson, TtlJson,
@@ -20,29 +21,39 @@ const DEFAULT_BODY: u64 = 1 << 20;
 const DEFAULT_LEASE: Duration = Duration::from_secs(3);
 
 /// The field at fault, and what is wrong.
-type Mistake = (String, String);
+pub(super) type Mistake = (String, String);
 
-fn mistake<T>(field: &str, problem: String) -> Result<T, Mistake> {
+pub(super) fn mistake<T>(field: &str, problem: String) -> Result<T, Mistake> {
     Err((field.to_owned(), problem))
 }
 
 pub(super) fn policy(json: PolicyJson) -> Result<Coalesce, PolicyError> {
     let mut routes: Vec<Route> = Vec::with_capacity(json.routes.len());
     for (index, route) in json.routes.into_iter().enumerate() {
-        let path = format!("routes[{index}]");
-        let name = &route.name.0;
-        if let Some(twin) = routes.iter().position(|other| other.name == *name) {
-            return Err(PolicyError::new(
-                format!("{path}.name"),
-                format!("found {name:?}, the name of routes[{twin}], expected a name of its own"),
-            ));
-        }
-        let route = compile_route(route, json.store.shared.0)
-            .map_err(|(field, problem)| PolicyError::new(format!("{path}.{field}"), problem))?;
+        let twin = routes.iter().position(|other| other.name == route.name.0);
+        distinct("routes", index, &route.name.0, twin)?;
+        let route = compile_route(route, json.store.shared.0).map_err(at("routes", index))?;
         routes.push(route);
+    }
+    let guards = compile_guards(json.guards)?;
+    let redis = json
+        .redis
+        .map(|redis| redis.compile())
+        .transpose()
+        .map_err(|(field, problem)| PolicyError::new(format!("redis.{field}"), problem))?;
+    if redis.is_some() == guards.is_empty() {
+        let (found, expected) = if guards.is_empty() {
+            ("redis", "guards")
+        } else {
+            ("guards", "redis")
+        };
+        let problem = format!("found it without `{expected}`, expected both or neither");
+        return Err(PolicyError::new(found, problem));
     }
     Ok(Coalesce {
         routes,
+        redis,
+        guards,
         client_ip: json.client_ip,
         store: Store {
             shared: bytes(json.store.shared.0),
@@ -58,6 +69,29 @@ pub(super) fn policy(json: PolicyJson) -> Result<Coalesce, PolicyError> {
             CacheStatusJson::Hidden => None,
         },
     })
+}
+
+fn compile_guards(json: Vec<GuardJson>) -> Result<Vec<Guard>, PolicyError> {
+    let mut guards: Vec<Guard> = Vec::with_capacity(json.len());
+    for (index, guard) in json.into_iter().enumerate() {
+        let twin = guards.iter().position(|other| other.name == guard.name.0);
+        distinct("guards", index, &guard.name.0, twin)?;
+        guards.push(guard::compile(guard).map_err(at("guards", index))?);
+    }
+    Ok(guards)
+}
+
+fn distinct(list: &str, index: usize, name: &str, twin: Option<usize>) -> Result<(), PolicyError> {
+    twin.map_or(Ok(()), |twin| {
+        Err(PolicyError::new(
+            format!("{list}[{index}].name"),
+            format!("found {name:?}, the name of {list}[{twin}], expected a name of its own"),
+        ))
+    })
+}
+
+fn at(list: &str, index: usize) -> impl Fn(Mistake) -> PolicyError {
+    move |(field, problem)| PolicyError::new(format!("{list}[{index}].{field}"), problem)
 }
 
 fn compile_route(json: RouteJson, shared: u64) -> Result<Route, Mistake> {
@@ -188,10 +222,10 @@ fn compile_flight(json: &FlightJson, refreshes: bool, shared: u64) -> Result<Fli
     })
 }
 
-fn millis(duration: Duration) -> Millis {
+pub(super) fn millis(duration: Duration) -> Millis {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn bytes(size: u64) -> usize {
+pub(super) fn bytes(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }

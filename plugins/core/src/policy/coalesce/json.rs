@@ -5,9 +5,10 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, Unexpected, Visitor};
 
+use super::guard::{GuardJson, MAX_GUARDS, guards};
 use crate::policy::idempotency::statuses::Statuses;
 use crate::policy::redis::Secret;
-use crate::policy::redis::json::ClusterName;
+use crate::policy::redis::json::{ClusterName, redis_object};
 use crate::policy::text::{DefaultValue, FieldName, Name};
 use crate::policy::value::{Int, Size, Span, Text, non_empty, text_value};
 use crate::selector::{ClientIp, Key, Matcher};
@@ -51,6 +52,17 @@ pub struct PolicyJson {
     /// How to find the client's address, for key parts `client_ip`.
     #[serde(default)]
     pub(super) client_ip: ClientIp,
+    /// Where Redis is, for `guards`.
+    pub(super) redis: Option<RedisJson>,
+    /// Which ids exist. A request for one that does not is answered at once, whatever route it belongs to; where that
+    /// cannot be known it passes. Default: nobody is asked.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_GUARDS)))]
+    #[serde(default, deserialize_with = "guards")]
+    pub(super) guards: Vec<GuardJson>,
+}
+
+redis_object! {
+    pub(super) struct RedisJson {}
 }
 
 fn routes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RouteJson>, D::Error> {

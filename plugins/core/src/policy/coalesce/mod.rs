@@ -4,12 +4,15 @@
 //! in [`cache::Rule`]; which requests, whose, and how flights are run is here.
 
 mod compile;
+mod guard;
 pub mod json;
+
+pub use guard::{Guard, Learn};
 
 use crate::cache::{self, Identity, Millis};
 use crate::headers::Headers;
 use crate::policy::PolicyError;
-use crate::policy::redis::Secret;
+use crate::policy::redis::{Redis, Secret};
 use crate::selector::{ClientIp, Key, Matcher, Request};
 
 /// A checked policy.
@@ -24,6 +27,10 @@ pub struct Coalesce {
     pub purge: Option<Purge>,
     /// What this cache calls itself in Cache-Status: a token. `None`: the field is not written.
     pub cache_status: Option<String>,
+    /// If there are guards.
+    pub redis: Option<Redis>,
+    /// Names differ.
+    pub guards: Vec<Guard>,
 }
 
 /// How much is stored.

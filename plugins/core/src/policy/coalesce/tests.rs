@@ -38,6 +38,7 @@ fn the_minimal_example_takes_every_default() {
     assert!(policy.purge.is_none());
     assert_eq!(policy.cache_status.as_deref(), Some("sluice"));
     assert_eq!(policy.max_body(), 1 << 20);
+    assert!(policy.redis.is_none() && policy.guards.is_empty());
     let [route] = policy.routes.as_slice() else {
         panic!("one route");
     };
@@ -115,6 +116,56 @@ fn the_full_example_says_everything() {
     assert!(!files.rule.authorization);
     let dropped = Parameters::AllBut(vec!["utm_*".to_owned()]);
     assert_eq!(files.rule.query.parameters, dropped);
+}
+
+#[test]
+fn the_full_example_has_a_guard() {
+    let policy = example(2);
+    assert_eq!(policy.redis.unwrap().cluster_name, "sluice-redis");
+    let [guard] = policy.guards.as_slice() else {
+        panic!("one guard");
+    };
+    assert_eq!((guard.key.as_str(), guard.status), ("files-v2", 410));
+    assert_eq!((guard.refresh, guard.max_age), (2_000, 30_000));
+    assert_eq!(guard.max_build_age, Some(2 * 86_400_000));
+    assert_eq!(guard.max_size, 32 << 20);
+    let learn = guard.learn.as_ref().unwrap();
+    assert_eq!(learn.statuses, [(201, 201), (202, 204)]);
+    let id = |key: &Key, path: &str| {
+        let mut id = Vec::new();
+        let found = key.extract(&get(path, &[]), &ClientIp::default(), &mut id);
+        found.is_ok().then_some(id)
+    };
+    assert!(guard.matcher.matches(&get("/files/ann/1/text", &[])));
+    let asked = id(&guard.id, "/files/ann/1/text");
+    assert!(asked.is_some());
+    assert_eq!(id(&learn.id, "/files/ann/1"), asked);
+    assert_eq!(id(&learn.id, "/files/ann/1/text"), None, "no such Location");
+}
+
+#[test]
+fn the_smallest_guard_takes_every_default() {
+    let policy = |more: &str| {
+        let json = format!(
+            r#"{{"redis": {{"cluster": "r"}}, "routes": [{{"name": "a"}}],
+                "guards": [{{"name": "items", "match": {{"path": {{"template": "/items/{{id}}"}}}},
+                "id": [{{"path": "id"}}] {more}}}]}}"#
+        );
+        Coalesce::load(json.as_bytes()).unwrap().guards.remove(0)
+    };
+    let guard = policy("");
+    assert_eq!((guard.key.as_str(), guard.status), ("items", 404));
+    assert_eq!((guard.refresh, guard.max_age), (5_000, 60_000));
+    assert_eq!((guard.max_build_age, guard.max_size), (None, 16 << 20));
+    assert!(guard.learn.is_none());
+    assert!(guard.matcher.matches(&get("/items/7", &[])));
+    let other = |method: &str| Fake::new(&[(":method", method), (":path", "/items/7")]);
+    assert!(!guard.matcher.matches(&other("PUT")), "it may create it");
+    assert_eq!(policy(r#", "refresh": "30s""#).max_age, 90_000);
+    let learn = policy(r#", "learn": {}"#).learn.unwrap();
+    assert_eq!(learn.statuses, [(201, 201)]);
+    assert!(learn.matcher.matches(&other("PUT")) && learn.matcher.matches(&other("POST")));
+    assert!(!learn.matcher.matches(&other("GET")));
 }
 
 #[test]

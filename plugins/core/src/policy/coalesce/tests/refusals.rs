@@ -62,6 +62,17 @@ fn more_routes_than_any_policy_needs_are_refused() {
     );
 }
 
+#[test]
+fn more_guards_than_a_worker_should_hold_are_refused() {
+    let guard = json!({ "name": "a", "id": [{ "query": "id" }] });
+    let mut policy = good_policy();
+    policy["guards"] = vec![guard; 17].into();
+    assert_eq!(
+        refusal(&policy),
+        "guards: found 17 guards, expected at most 16"
+    );
+}
+
 fn good_policy() -> Value {
     json!({ "routes": [{ "name": "a" }] })
 }

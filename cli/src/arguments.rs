@@ -33,10 +33,16 @@ pub enum Command {
         #[command(subcommand)]
         command: Shard,
     },
+    /// Builds the filters of ids that exist, and adds ids to them
+    Bloom {
+        #[command(subcommand)]
+        command: Bloom,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Filter {
+    Coalesce,
     RateLimit,
     Idempotency,
     ShardRoute,
@@ -95,6 +101,50 @@ pub enum Shard {
         #[arg(long)]
         table: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Bloom {
+    /// Builds a filter from a list of all ids that exist at standard input, one in each line
+    Build {
+        #[command(flatten)]
+        place: Where,
+        /// The part of the ids that do not exist that may pass all the same
+        #[arg(long, default_value = "0.001", value_parser = rate)]
+        rate: f64,
+        /// For how many ids it is made; by default a tenth more than there are
+        #[arg(long)]
+        capacity: Option<u64>,
+        /// Although the list has less than half of the ids of the filter that is there
+        #[arg(long)]
+        shrink: bool,
+    },
+    /// Adds ids that have come into being
+    Add {
+        #[command(flatten)]
+        place: Where,
+        /// The ids; without any, standard input has one in each line
+        ids: Vec<String>,
+    },
+}
+
+/// Where the filter of a guard is.
+#[derive(Debug, Args)]
+pub struct Where {
+    /// Redis, as `redis://user:password@host:port/database`; of a Redis Cluster, the primary that has the key
+    #[arg(
+        long,
+        env = "SLUICE_REDIS_URL",
+        hide_env_values = true,
+        default_value = "redis://127.0.0.1:6379"
+    )]
+    pub redis: String,
+    /// The guard's `key` in the policy, or its name if it has none
+    #[arg(long)]
+    pub key: String,
+    /// The policy's `redis.key_prefix`
+    #[arg(long, default_value = "sluice")]
+    pub prefix: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -214,6 +264,12 @@ pub enum State {
     Completed,
     /// It cannot be read
     Corrupt,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok();
+    rate.filter(|rate| (0.000_001..=0.5).contains(rate))
+        .ok_or_else(|| "expected a number from 0.000001 to 0.5".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

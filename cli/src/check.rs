@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use sluice_core::policy::PolicyError;
+use sluice_core::policy::coalesce::Coalesce;
 use sluice_core::policy::idempotency::Idempotency;
 use sluice_core::policy::rate_limit::RateLimit;
 use sluice_core::policy::shard_route::ShardRoute;
@@ -14,6 +15,9 @@ pub fn run(filter: Filter, file: &Path) -> Result<(), Refusal> {
     let shown = file.display();
     let policy = read(file)?;
     let found: Result<String, PolicyError> = match filter {
+        Filter::Coalesce => {
+            Coalesce::load(&policy).map(|policy| count(policy.routes.len(), "route"))
+        }
         Filter::RateLimit => {
             RateLimit::load(&policy).map(|policy| count(policy.limits.len(), "limit"))
         }

@@ -1,8 +1,10 @@
-//! `sluice`: checks policies, says where keys are, and looks after the records of idempotency keys.
+//! `sluice`: checks policies, says where keys are, looks after the records of idempotency keys, and builds the filters of
+//! ids that exist.
 //!
 //! Exit codes: 0, it is done; 1, it is not, and why is said; 2, it was not asked for properly; 3, the store cannot be asked.
 
 mod arguments;
+mod bloom;
 mod check;
 mod idem;
 mod shard;
@@ -24,6 +26,7 @@ enum Refusal {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Check { filter, file } => check::run(filter, &file),
+        Command::Bloom { command } => bloom::run(command),
         Command::Idem { command } => idem::run(*command),
         Command::Shard { command } => shard::run(command),
     };

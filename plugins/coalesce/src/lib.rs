@@ -1,13 +1,14 @@
-//! The coalescing filter: which decision follows which event. The decisions are `sluice_core::flight` and
-//! `sluice_core::cache`.
+//! The coalescing filter: which decision follows which event. The decisions are `sluice_core::flight`,
+//! `sluice_core::cache` and `sluice_core::guard`.
 
+mod guards;
 mod metrics;
 mod stream;
 mod worker;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{ContextType, LogLevel};
-use sluice_host::{callout, clock, configuration};
+use sluice_host::{clock, configuration};
 use std::cell::RefCell;
 use std::rc::Rc;
 use stream::Stream;
@@ -33,9 +34,20 @@ struct Root {
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
-        let reply = callout::fetched(headers, body);
         with(&self.worker, |worker| {
-            worker.fetched(token, reply, clock::millis());
+            worker.called(token, headers, body, clock::millis());
+        });
+    }
+
+    fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
+        with(&self.worker, |worker| {
+            worker.guard(|guarding, metrics| guarding.message(token, size, metrics));
+        });
+    }
+
+    fn on_grpc_stream_close(&mut self, token: u32, status: u32) {
+        with(&self.worker, |worker| {
+            worker.guard(|guarding, metrics| guarding.closed(token, status, metrics));
         });
     }
 }

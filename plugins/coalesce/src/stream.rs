@@ -4,6 +4,7 @@ use crate::worker::Begun;
 use crate::{SharedWorker, with};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
+use sluice_core::headers::Headers;
 use sluice_host::{clock, message};
 
 /// What becomes of a stream that the client has left, in `response.flags`.
@@ -14,6 +15,8 @@ pub struct Stream {
     worker: SharedWorker,
     /// The worker knows of this stream, and has not answered it at once.
     known: bool,
+    /// Its head, if a guard wants to hear of the answer.
+    awaited: Option<Headers>,
     /// It has been answered here, with an answer that has no content type: the gateway must not give it one.
     untyped: bool,
     /// The head of the upstream's answer has passed.
@@ -28,6 +31,7 @@ impl Stream {
             id,
             worker,
             known: false,
+            awaited: None,
             untyped: false,
             head: false,
             body: false,
@@ -64,8 +68,9 @@ impl HttpContext for Stream {
                 self.untyped = untyped;
                 Action::Pause
             }
-            Some(Begun::Known(action)) => {
+            Some(Begun::Known { action, awaited }) => {
                 self.known = true;
+                self.awaited = awaited;
                 action
             }
         }
@@ -79,8 +84,9 @@ impl HttpContext for Stream {
             return Action::Continue;
         }
         self.head = true;
+        let awaited = self.awaited.take();
         let after = with(&self.worker, |worker| {
-            worker.response_head(self.id, end_of_stream, clock::millis())
+            worker.response_head(self.id, awaited, end_of_stream, clock::millis())
         });
         match after {
             None => Action::Continue,

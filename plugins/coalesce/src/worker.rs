@@ -1,5 +1,6 @@
 //! One worker's requests: the machine that decides, and the host services it needs.
 
+use crate::guards::Guarding;
 use crate::metrics::Metrics;
 use proxy_wasm::types::Action;
 use sluice_core::flight::machine::{Changes, HeadStep, Machine, Release, Reply, Settings, Step};
@@ -26,12 +27,18 @@ pub enum Begun {
     /// It has been answered; `untyped`: with an answer that has no content type.
     Answered { untyped: bool },
     /// The worker wants to hear of it.
-    Known(Action),
+    Known {
+        action: Action,
+        /// The head of a request whose answer a guard wants to hear of.
+        awaited: Option<Headers>,
+    },
 }
 
 pub struct Worker {
     root: u32,
     machine: Machine<GatewayShared, GatewayPosts>,
+    /// None where the policy has no guards.
+    guarding: Option<Guarding>,
     mailbox: Mailbox,
     metrics: Metrics,
     /// Calls that are under way: the machine's tags by the gateway's tokens.
@@ -45,6 +52,8 @@ impl Worker {
     pub fn load(root: u32, configuration: &[u8]) -> Result<Self, String> {
         let policy = Coalesce::load(configuration).map_err(|problem| problem.to_string())?;
         let purge_token = policy.purge_token(configuration::environment)?;
+        let guarding = Guarding::load(&policy)?;
+        let metrics = Metrics::define(&policy.guards);
         let mailbox = Mailbox::register()?;
         log::info!(
             "coalesce: {} routes loaded; the store takes {} KiB, and {} KiB in each worker, at most",
@@ -64,8 +73,9 @@ impl Worker {
                 Box::new(random::number),
                 clock::millis(),
             ),
+            guarding,
             mailbox,
-            metrics: Metrics::define(),
+            metrics,
             calls: HashMap::new(),
             untyped: HashSet::new(),
         })
@@ -74,29 +84,52 @@ impl Worker {
     /// A request has come.
     pub fn begin(&mut self, id: u32, end: bool, now: u64) -> Begun {
         let request = CurrentRequest::default();
-        match self.machine.request(id, &request, end, now) {
-            Step::Pass if self.machine.knows(id) => Begun::Known(Action::Continue),
-            Step::Pass => Begun::Free,
+        let mut awaited = None;
+        if let Some(guarding) = &mut self.guarding {
+            if let Some(reply) = guarding.check(&request) {
+                answer(&reply);
+                return Begun::Answered { untyped: false };
+            }
+            awaited = guarding.awaits(&request);
+        }
+        let action = match self.machine.request(id, &request, end, now) {
+            Step::Pass if awaited.is_none() && !self.machine.knows(id) => return Begun::Free,
+            Step::Pass => Action::Continue,
             Step::Send(changes) => {
                 change_request(&changes);
-                Begun::Known(Action::Continue)
+                Action::Continue
             }
-            Step::Hold => Begun::Known(Action::Pause),
-            Step::Answer(reply) => Begun::Answered {
-                untyped: answer(&reply),
-            },
-        }
+            Step::Hold => Action::Pause,
+            Step::Answer(reply) => {
+                return Begun::Answered {
+                    untyped: answer(&reply),
+                };
+            }
+        };
+        Begun::Known { action, awaited }
     }
 
     /// The head of a response: what to do with it, and whether its body is wanted.
-    pub fn response_head(&mut self, id: u32, end: bool, now: u64) -> (Action, bool) {
+    pub fn response_head(
+        &mut self,
+        id: u32,
+        awaited: Option<Headers>,
+        end: bool,
+        now: u64,
+    ) -> (Action, bool) {
         if self.untyped.remove(&id) {
             message::remove_response_header("content-type");
+        }
+        if awaited.is_none() && !self.machine.knows(id) {
+            return (Action::Continue, false);
+        }
+        let headers = message::response_headers();
+        if let (Some(request), Some(guarding)) = (awaited, &mut self.guarding) {
+            guarding.answered(request, &headers);
         }
         if !self.machine.knows(id) {
             return (Action::Continue, false);
         }
-        let headers = message::response_headers();
         match self.machine.response_head(id, &headers, end, now) {
             HeadStep::Pass(status) => {
                 if let Some(status) = status {
@@ -137,15 +170,27 @@ impl Worker {
         }
     }
 
-    /// A call has come to its end.
-    pub fn fetched(&mut self, token: u32, reply: Option<(Headers, Vec<u8>)>, now: u64) {
+    /// A call has come to its end: one that fetches, or one to Redis.
+    pub fn called(&mut self, token: u32, headers: usize, body: usize, now: u64) {
         if let Some(tag) = self.calls.remove(&token) {
-            self.machine.fetched(tag, reply, now);
+            self.machine
+                .fetched(tag, callout::fetched(headers, body), now);
             self.release(now);
+        } else {
+            let reply = callout::reply(headers, body);
+            self.guard(|guarding, metrics| guarding.replied(token, reply, metrics));
+        }
+    }
+
+    /// Runs `act` on the guards, if there are any.
+    pub fn guard(&mut self, act: impl FnOnce(&mut Guarding, &mut Metrics)) {
+        if let Some(guarding) = &mut self.guarding {
+            act(guarding, &mut self.metrics);
         }
     }
 
     pub fn tick(&mut self, now: u64) {
+        self.guard(Guarding::tick);
         self.machine.tick(now);
         self.release(now);
         self.publish();
@@ -193,6 +238,7 @@ impl Worker {
     /// The plugin is going.
     pub fn close(&mut self) {
         self.machine.leave();
+        self.guard(Guarding::close);
         let counts = self.machine.take_counts();
         self.metrics.publish(counts, 0, 0);
     }

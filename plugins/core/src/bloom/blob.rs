@@ -103,6 +103,12 @@ impl Loading {
         Some(HEADER_BYTES + filter.shape.bytes())
     }
 
+    /// How many ids went into it, once its header is there.
+    #[must_use]
+    pub fn ids(&self) -> Option<u64> {
+        self.filter.as_ref().map(Filter::ids)
+    }
+
     /// Takes the memory that the filter needs, all at once; false when there is not so much. For whoever knows that the
     /// blob is really so long.
     #[must_use]

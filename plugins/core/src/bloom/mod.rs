@@ -67,6 +67,12 @@ impl Filter {
         self.ids
     }
 
+    /// What makes it another than any of the same shape and time.
+    #[must_use]
+    pub fn salt(&self) -> u64 {
+        self.salt
+    }
+
     /// When it was built, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn built_at(&self) -> u64 {

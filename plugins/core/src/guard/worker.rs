@@ -1,6 +1,5 @@
 //! The guards of one worker: which requests they look at, and the way of each to Redis and to the other workers.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::MAX_ID_BYTES;
@@ -42,8 +41,6 @@ pub struct Guards<S> {
     client_ip: ClientIp,
     pipe: Pipe<Tag>,
     timeout: Ps,
-    /// Requests whose answers may say that something new exists.
-    awaited: HashMap<u32, Headers>,
     /// What went wrong with Redis, by the index in [`Trouble::ALL`].
     pub troubles: [u64; Trouble::ALL.len()],
 }
@@ -60,7 +57,6 @@ impl<S: SharedData + Clone> Guards<S> {
             client_ip: policy.client_ip.clone(),
             pipe: Pipe::new(redis.limits(), login, redis.breaker(), scripts::all()),
             timeout: redis.timeout(),
-            awaited: HashMap::new(),
             troubles: [0; Trouble::ALL.len()],
         };
         for watch in &mut guards.watches {
@@ -79,24 +75,17 @@ impl<S: SharedData + Clone> Guards<S> {
         watches.find_map(|watch| watch.check(request, client_ip, now))
     }
 
-    /// Whether the answer to request `id` is to be told, by [`Guards::answered`].
-    pub fn awaits(&mut self, id: u32, request: &impl Request) -> bool {
+    /// Whether the answer to a request may say that something new exists: then it is to be told, by [`Guards::answered`].
+    pub fn awaits(&self, request: &impl Request) -> bool {
         let mut learning = self
             .watches
             .iter()
             .filter_map(|watch| watch.guard.learn.as_ref());
-        let awaits = learning.any(|learn| learn.matcher.matches(request));
-        if awaits {
-            self.awaited.insert(id, request.headers().clone());
-        }
-        awaits
+        learning.any(|learn| learn.matcher.matches(request))
     }
 
-    /// The answer to request `id` is here, and its client does not have it yet.
-    pub fn answered(&mut self, id: u32, response: &Headers, now: Ps) {
-        let Some(request) = self.awaited.remove(&id) else {
-            return;
-        };
+    /// The answer to a request is here, and its client does not have it yet.
+    pub fn answered(&mut self, request: Headers, response: &Headers, now: Ps) {
         let request = Kept(request);
         let status = response.first(":status").unwrap_or_default();
         let status = std::str::from_utf8(status)
@@ -106,11 +95,6 @@ impl<S: SharedData + Clone> Guards<S> {
         for watch in &mut self.watches {
             watch.answered(&request, status, response, &self.client_ip, millis(now));
         }
-    }
-
-    /// Stream `id` has ended.
-    pub fn forget(&mut self, id: u32) {
-        self.awaited.remove(&id);
     }
 
     /// Finds out what is to be asked of Redis.

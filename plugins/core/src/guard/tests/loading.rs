@@ -272,9 +272,10 @@ fn an_answer_without_a_location_names_the_request_itself_and_others_say_nothing(
     let now = world.now();
     let mut answer = |method: &str, path: &str, fields: &[(&str, &str)]| {
         let request = Fake::new(&[(":method", method), (":path", path)]);
-        if world.workers[0].guards.awaits(1, &request) {
+        if world.workers[0].guards.awaits(&request) {
             let fields = Headers::from_pairs(fields);
-            world.workers[0].guards.answered(1, &fields, now);
+            let guards = &mut world.workers[0].guards;
+            guards.answered(request.headers, &fields, now);
         }
         let learnt = world.workers[0].count(Event::Learnt);
         (learnt, world.workers[0].count(Event::Unlearnt))

@@ -226,10 +226,10 @@ impl World {
         let now = self.now();
         let request = Fake::new(&[(":method", "POST"), (":path", "/items")]);
         let guards = &mut self.workers[worker].guards;
-        assert!(guards.awaits(7, &request));
+        assert!(guards.awaits(&request));
         let location = format!("/items/{id}");
         let answer = Headers::from_pairs(&[(":status", "201"), ("location", &location)]);
-        guards.answered(7, &answer, now);
+        guards.answered(request.headers, &answer, now);
     }
 
     pub fn open(&mut self, worker: usize) -> Option<Why> {

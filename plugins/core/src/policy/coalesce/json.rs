@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, Unexpected, Visitor};
 
-use super::guard::{GuardJson, MAX_GUARDS, guards};
+use super::guard::{GuardJson, guards};
 use crate::policy::idempotency::statuses::Statuses;
 use crate::policy::redis::Secret;
 use crate::policy::redis::json::{ClusterName, redis_object};
@@ -56,7 +56,7 @@ pub struct PolicyJson {
     pub(super) redis: Option<RedisJson>,
     /// Which ids exist. A request for one that does not is answered at once, whatever route it belongs to; where that
     /// cannot be known it passes. Default: nobody is asked.
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_GUARDS)))]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = super::guard::MAX_GUARDS)))]
     #[serde(default, deserialize_with = "guards")]
     pub(super) guards: Vec<GuardJson>,
 }

@@ -23,7 +23,7 @@ fn check(filter: &str, policy: &Path) -> (i32, String, String) {
 fn every_example_is_taken() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy-config/policies");
     let mut count = 0;
-    for filter in ["rate-limit", "idempotency", "shard-route"] {
+    for filter in ["coalesce", "rate-limit", "idempotency", "shard-route"] {
         for file in fs::read_dir(&folder).unwrap() {
             let file = file.unwrap();
             if file.file_name().to_str().unwrap().starts_with(filter) {
@@ -34,7 +34,7 @@ fn every_example_is_taken() {
             }
         }
     }
-    assert!(count >= 9, "{count}");
+    assert!(count >= 12, "{count}");
 }
 
 #[test]

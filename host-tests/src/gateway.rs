@@ -34,6 +34,8 @@ pub enum Route {
     Etcd,
     /// Not at all, with the coalescing filter: `coalesce.yaml`.
     Coalesce,
+    /// As `Direct`, with the coalescing filter and its guards: `coalesce-bloom.yaml`.
+    CoalesceBloom,
     /// Without Redis, with the shard-route filter and its shards: `shard-route.yaml`.
     ShardRoute,
 }
@@ -52,6 +54,7 @@ impl Route {
             Self::Redlock => "idempotency-redlock.yaml",
             Self::Etcd => "idempotency-etcd.yaml",
             Self::Coalesce => "coalesce.yaml",
+            Self::CoalesceBloom => "coalesce-bloom.yaml",
             Self::ShardRoute => "shard-route.yaml",
         }
     }

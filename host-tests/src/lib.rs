@@ -14,6 +14,7 @@
 //! assert_eq!(gateway.origin().hits("/"), 1);
 //! ```
 
+pub mod bloom;
 pub mod cache_tests;
 pub mod client;
 pub mod coalesce;

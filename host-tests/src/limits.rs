@@ -39,6 +39,7 @@ pub fn transport(route: Route) -> Value {
         | Route::Pooled
         | Route::Idempotency
         | Route::Coalesce
+        | Route::CoalesceBloom
         | Route::Redlock
         | Route::Etcd
         | Route::ShardRoute => json!({}),

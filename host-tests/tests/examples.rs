@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use host_tests::bloom;
 use host_tests::coalesce;
 use host_tests::config::Config;
 use host_tests::etcd::Etcd;
@@ -144,6 +145,7 @@ fn every_example_is_tested() {
             &Route::Redlock,
             &Route::Etcd,
             &Route::Coalesce,
+            &Route::CoalesceBloom,
             &Route::ShardRoute,
         ])
         .map(|route| route.example().to_owned())
@@ -248,7 +250,6 @@ fn shares_answers(builder: Builder) {
     let service = Service::start(|_, _, stream| coalesce::answer(stream, coalesce::FRESH, b"ok"));
     let origin = service.address();
     let gateway = builder
-        .route(Route::Coalesce)
         .edit(move |config| config.endpoints("origin", &[origin]))
         .workers(2)
         .start();
@@ -261,19 +262,59 @@ fn shares_answers(builder: Builder) {
     nothing_to_complain_about(&gateway);
 }
 
+/// What exists is shared as well, and what does not is refused.
+fn guards(builder: Builder, redis: &Redis) {
+    bloom::build(redis, "items", 1..=9);
+    let service = Service::start(|_, _, stream| coalesce::answer(stream, coalesce::FRESH, b"ok"));
+    let origin = service.address();
+    let gateway = builder
+        .route(Route::CoalesceBloom)
+        .edit(patiently)
+        .edit(move |config| config.endpoints("origin", &[origin]))
+        .workers(2)
+        .start();
+    bloom::until_loaded(&gateway, 2, 1);
+    for _ in 0..10 {
+        assert_eq!(gateway.get("/items/7/reviews", &[]).text(), "ok");
+        assert_eq!(gateway.get("/items/77/reviews", &[]).status, 404);
+    }
+    assert_eq!(service.count(), 1);
+    coalesce::assert_sound(&gateway);
+    nothing_to_complain_about(&gateway);
+}
+
 #[test]
 fn the_coalescing_example_serves_with_its_alternative_too() {
-    shares_answers(Gateway::builder());
+    shares_answers(Gateway::builder().route(Route::Coalesce));
     let policy = json!({
         "purge": {"path": "/.purge", "token": {"env": "PURGE_TOKEN"}},
         "routes": [{"name": "all"}],
     });
     shares_answers(
         Gateway::builder()
+            .route(Route::Coalesce)
             .alternative("purge")
             .env("PURGE_TOKEN", "secret")
             .policy(policy),
     );
+}
+
+#[test]
+fn the_example_with_a_guard_serves_with_its_alternatives_too() {
+    let redis = Redis::start();
+    guards(Gateway::builder().redis(&redis), &redis);
+    let redis = Redis::builder().password("secret").start();
+    let builder = Gateway::builder().redis(&redis).alternative("auth");
+    let builder = builder.env("REDIS_PASSWORD", "secret");
+    let builder =
+        builder.edit(|config| config.redis_policy("password", json!({"env": "REDIS_PASSWORD"})));
+    guards(builder, &redis);
+    if !speaks_tls() {
+        eprintln!("skipped: this redis-server is built without TLS");
+        return;
+    }
+    let redis = Redis::builder().tls().start();
+    guards(Gateway::builder().redis_tls(&redis), &redis);
 }
 
 #[test]
@@ -364,10 +405,12 @@ fn an_example_allows_a_filter_what_the_list_allows() {
         idempotency.retain(|name| !IDEMPOTENCY_ONLY.contains(&name.as_str()));
         assert!(idempotency.is_subset(&known.allowed), "{idempotency:?}");
     }
-    let mut config = Config::example(Route::Coalesce.example());
-    let mut coalesce = allowed(config.filter());
-    coalesce.retain(|name| !COALESCE_ONLY.contains(&name.as_str()));
-    assert!(coalesce.is_subset(&known.allowed), "{coalesce:?}");
+    for route in [Route::Coalesce, Route::CoalesceBloom] {
+        let mut config = Config::example(route.example());
+        let mut coalesce = allowed(config.filter());
+        coalesce.retain(|name| !COALESCE_ONLY.contains(&name.as_str()));
+        assert!(coalesce.is_subset(&known.allowed), "{coalesce:?}");
+    }
     let mut config = Config::example_with(Route::ShardRoute.example(), &["body"]);
     let mut shard_route = allowed(config.filter());
     shard_route.retain(|name| !SHARD_ROUTE_ONLY.contains(&name.as_str()));
@@ -442,10 +485,10 @@ fn the_policy_of_every_example_is_valid() {
         panic!("etcd")
     };
     assert_eq!(named.cluster_name, "etcd");
-    let mut config = Config::example(Route::Coalesce.example());
-    let policy = config.filter()["configuration"]["value"].clone();
-    let policy = Coalesce::load(policy.as_str().expect("a policy").as_bytes());
-    assert!(policy.is_ok(), "{policy:?}");
+    for route in [Route::Coalesce, Route::CoalesceBloom] {
+        let policy = Coalesce::load(shipped_policy(route).to_string().as_bytes());
+        assert!(policy.is_ok(), "{policy:?}");
+    }
     for route in ROUTES {
         let mut config = Config::example(route.example());
         let policy = config.filter()["configuration"]["value"]

@@ -30,7 +30,7 @@ impl Guarding {
         Ok(Some(Self {
             guards: Guards::new(policy, redis, &login, &GatewayShared, clock::steady()),
             link: Link::new(redis),
-            told: names.map(|name| (name, Some(Why::Unloaded))).collect(),
+            told: names.map(|name| (name, None)).collect(),
         }))
     }
 
@@ -101,6 +101,9 @@ impl Guarding {
 
     /// Hands the counts over, and tells the log what has changed.
     pub fn publish(&mut self, metrics: &mut Metrics) {
+        if !self.guards.is_awake() {
+            return;
+        }
         let now = clock::steady();
         let counts = self.guards.take_counts(now);
         for (index, ((name, told), (counts, open))) in self.told.iter_mut().zip(counts).enumerate()
@@ -108,7 +111,7 @@ impl Guarding {
             metrics.guard(index, counts, open.is_some());
             if *told != open {
                 match open {
-                    None => log::info!("coalesce: guard {name}: loaded"),
+                    None => log::info!("coalesce: guard {name}: what does not exist is refused"),
                     Some(why) => {
                         log::warn!("coalesce: guard {name}: all passes: {}", why.name());
                     }

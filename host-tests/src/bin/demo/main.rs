@@ -3,6 +3,7 @@
 //!
 //! The limits are of so many a day, so that no token comes back while a scenario runs.
 
+mod coalesce;
 mod idempotency;
 mod report;
 mod scenarios;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     scenarios::run(&mut report);
     idempotency::run(&mut report);
     shard_route::run(&mut report);
+    coalesce::run(&mut report);
     if report.end(start.elapsed().as_secs_f64()) {
         ExitCode::SUCCESS
     } else {

@@ -19,6 +19,10 @@ use crate::redis::trouble::Trouble;
 use crate::selector::{ClientIp, Key, Request};
 use crate::slots::SharedData;
 
+/// Looks in vain after which a worker that nobody has asked yet waits until somebody does: Envoy's main thread, which has
+/// the filter as well and no way to Redis, is never asked.
+const IN_VAIN: u32 = 3;
+
 /// What a command was for.
 #[derive(Debug, Clone, Copy)]
 pub struct Tag {
@@ -41,6 +45,9 @@ pub struct Guards<S> {
     client_ip: ClientIp,
     pipe: Pipe<Tag>,
     timeout: Ps,
+    /// Redis has answered, or a request has come.
+    awake: bool,
+    in_vain: u32,
     /// What went wrong with Redis, by the index in [`Trouble::ALL`].
     pub troubles: [u64; Trouble::ALL.len()],
 }
@@ -57,6 +64,8 @@ impl<S: SharedData + Clone> Guards<S> {
             client_ip: policy.client_ip.clone(),
             pipe: Pipe::new(redis.limits(), login, redis.breaker(), scripts::all()),
             timeout: redis.timeout(),
+            awake: false,
+            in_vain: 0,
             troubles: [0; Trouble::ALL.len()],
         };
         for watch in &mut guards.watches {
@@ -70,9 +79,22 @@ impl<S: SharedData + Clone> Guards<S> {
 
     /// The answer to a request that asks for what does not exist.
     pub fn check(&mut self, request: &impl Request, now: Ps) -> Option<Reply> {
+        self.wake();
         let (now, client_ip) = (millis(now), &self.client_ip);
         let mut watches = self.watches.iter_mut();
         watches.find_map(|watch| watch.check(request, client_ip, now))
+    }
+
+    fn wake(&mut self) {
+        if !self.awake {
+            self.awake = true;
+            self.troubles.fill(0);
+        }
+    }
+
+    /// Whether what it counts means anything: it does of no worker that is never asked.
+    pub fn is_awake(&self) -> bool {
+        self.awake
     }
 
     /// Whether the answer to a request may say that something new exists: then it is to be told, by [`Guards::answered`].
@@ -102,7 +124,9 @@ impl<S: SharedData + Clone> Guards<S> {
         for watch in &mut self.watches {
             watch.look_around(millis(now));
         }
-        self.ask(now);
+        if self.awake || self.in_vain < IN_VAIN {
+            self.ask(now);
+        }
     }
 
     fn ask(&mut self, now: Ps) {
@@ -154,6 +178,7 @@ impl<S: SharedData + Clone> Guards<S> {
             }
         }
         for (tag, trouble) in failed {
+            self.in_vain = self.in_vain.saturating_add(1);
             count(&mut self.troubles, trouble);
             if let Some(watch) = self.watches.get_mut(tag.guard) {
                 watch.copy.failed(tag.asked, millis(now));
@@ -163,6 +188,10 @@ impl<S: SharedData + Clone> Guards<S> {
 
     /// Callout `token` has come to its end; the next commands are ready to be sent.
     pub fn replied(&mut self, token: u32, body: Result<&[u8], Trouble>, now: Ps) {
+        if body.is_ok() {
+            self.wake();
+        }
+        self.in_vain = self.in_vain.saturating_add(1);
         let Self {
             watches,
             pipe,
@@ -192,7 +221,9 @@ impl<S: SharedData + Clone> Guards<S> {
                 watch.copy.failed(tag.asked, at);
             }
         });
-        self.ask(now);
+        if self.awake {
+            self.ask(now);
+        }
     }
 
     /// Of each guard: what was counted since the last time, in the order of [`EVENTS`], and why every request passes now.

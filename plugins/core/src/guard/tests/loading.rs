@@ -335,3 +335,28 @@ fn when_there_is_no_room_for_what_comes_everything_passes_until_the_next_build()
         assert_eq!(world.open(worker), None);
     }
 }
+
+#[test]
+fn a_worker_without_a_way_to_redis_that_nobody_asks_gives_up_and_one_that_is_asked_does_not() {
+    let mut world = World::new(POLICY, &[1]);
+    world.build(&[1]);
+    let vain = |world: &mut World, seconds: u64| {
+        let mut looks = 0;
+        for _ in 0..seconds * 4 {
+            world.now += SECOND / 4;
+            world.tick(0);
+            looks += world.workers[0].sent.len();
+            world.lose(0, false);
+        }
+        looks
+    };
+    assert_eq!(vain(&mut world, 60), 3);
+    assert!(!world.workers[0].guards.is_awake());
+    assert_eq!(world.workers[0].guards.troubles.iter().sum::<u64>(), 3);
+    assert_eq!(world.ask(0, 2), Event::OpenUnloaded);
+    assert!(world.workers[0].guards.is_awake());
+    assert_eq!(world.workers[0].guards.troubles.iter().sum::<u64>(), 0);
+    assert!(vain(&mut world, 60) > 30);
+    world.pass(3 * SECOND);
+    assert_eq!(world.ask(0, 2), Event::Refused);
+}

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use host_tests::tools;
 use serde_json::Value;
+use sluice_core::flight::machine;
+use sluice_core::guard;
 use sluice_core::idempotency::counts::Event;
 use sluice_core::idempotency::key_syntax;
 use sluice_core::idempotency::problem::Problem;
@@ -257,6 +259,27 @@ fn every_problem_and_event_of_idempotency_is_described() {
             page.contains(&full),
             "docs/idempotency.md leaves out {full}"
         );
+    }
+}
+
+#[test]
+fn every_metric_of_coalescing_is_described() {
+    let page = repository_file("docs/coalesce.md");
+    let events = machine::EVENTS
+        .iter()
+        .map(|(_, name)| format!("event.{name}"));
+    let guards = guard::EVENTS.iter().map(|(_, name)| *name);
+    let (open, others): (Vec<&str>, Vec<&str>) = guards.partition(|name| name.starts_with("open_"));
+    let others = others.iter().map(|name| format!("guard.NAME.event.{name}"));
+    let rest = ["waiting", "worker_bytes", "guard.NAME.open"].map(str::to_owned);
+    for name in events.chain(others).chain(rest) {
+        let full = format!("`sluice_coalesce.{name}`");
+        assert!(page.contains(&full), "docs/coalesce.md leaves out {full}");
+    }
+    for name in open {
+        // What it means, and that it is counted.
+        let count = page.matches(&format!("`{name}`")).count();
+        assert!(count >= 2, "docs/coalesce.md leaves out {name}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a copy is loaded, what it does meanwhile, and when it is not believed.
 
-use super::world::{POLICY, SECOND, Worker, World, name};
+use super::world::{POLICY, SECOND, Worker, World};
 use crate::guard::{Event, MAX_ADDED, Why, scripts};
 use crate::headers::Headers;
 use crate::selector::testing::Fake;

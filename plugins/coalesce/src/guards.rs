@@ -21,16 +21,20 @@ pub struct Guarding {
 
 impl Guarding {
     /// Those of a policy, if it has any.
-    pub fn load(policy: &Coalesce) -> Result<Option<Self>, String> {
+    pub fn load(policy: &mut Coalesce) -> Result<Option<Self>, String> {
         let Some(redis) = &policy.redis else {
             return Ok(None);
         };
         let login = redis.login(configuration::environment)?;
-        let names = policy.guards.iter().map(|guard| guard.name.clone());
+        let guards = std::mem::take(&mut policy.guards);
+        let names = guards.iter().map(|guard| guard.name.clone());
+        let told = names.map(|name| (name, None)).collect();
+        let client_ip = policy.client_ip.clone();
+        let now = clock::steady();
         Ok(Some(Self {
-            guards: Guards::new(policy, redis, &login, &GatewayShared, clock::steady()),
+            guards: Guards::new(guards, client_ip, redis, &login, &GatewayShared, now),
             link: Link::new(redis),
-            told: names.map(|name| (name, None)).collect(),
+            told,
         }))
     }
 
@@ -46,7 +50,8 @@ impl Guarding {
     }
 
     pub fn answered(&mut self, request: Headers, response: &Headers) {
-        self.guards.answered(request, response, clock::steady());
+        let request = CurrentRequest::from(request);
+        self.guards.answered(&request, response, clock::steady());
     }
 
     /// A callout has come to its end.

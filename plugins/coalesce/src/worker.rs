@@ -50,10 +50,10 @@ pub struct Worker {
 impl Worker {
     /// Loads the policy for root context `root`.
     pub fn load(root: u32, configuration: &[u8]) -> Result<Self, String> {
-        let policy = Coalesce::load(configuration).map_err(|problem| problem.to_string())?;
+        let mut policy = Coalesce::load(configuration).map_err(|problem| problem.to_string())?;
         let purge_token = policy.purge_token(configuration::environment)?;
-        let guarding = Guarding::load(&policy)?;
         let metrics = Metrics::define(&policy.guards);
+        let guarding = Guarding::load(&mut policy)?;
         let mailbox = Mailbox::register()?;
         log::info!(
             "coalesce: {} routes loaded; the store takes {} KiB, and {} KiB in each worker, at most",

@@ -26,6 +26,15 @@ impl CurrentRequest {
     }
 }
 
+/// The head of a request as it was kept; properties are those of the stream whose callback is running.
+impl From<Headers> for CurrentRequest {
+    fn from(headers: Headers) -> Self {
+        Self {
+            headers: headers.into(),
+        }
+    }
+}
+
 impl Request for CurrentRequest {
     fn headers(&self) -> &Headers {
         self.headers

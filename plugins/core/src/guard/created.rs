@@ -23,24 +23,18 @@ pub fn written(line: &[u8]) -> Result<Vec<u8>, String> {
         })
 }
 
-/// A request whose response has come: all that was kept is its head.
-pub(super) struct Kept(pub(super) Headers);
+/// A request whose response has come: all that was kept is its head. It is of the type that requests have before, so that
+/// what looks at them is compiled once.
+pub trait Kept: Request + From<Headers> {}
 
-impl Request for Kept {
-    fn headers(&self) -> &Headers {
-        &self.0
-    }
-
-    fn property(&self, _: &[&str]) -> Option<Vec<u8>> {
-        None
-    }
-}
+impl<R: Request + From<Headers>> Kept for R {}
 
 /// The request for what an answer has created: the same with another target. Without a `Location` it is the request's own
 /// (RFC 9110, 15.3.2). Services write `Location` with whatever authority they know themselves by, so none is expected.
-pub(super) fn request_for(request: &Headers, response: &Headers) -> Option<Kept> {
+pub(super) fn request_for<R: Kept>(request: &R, response: &Headers) -> Option<R> {
+    let request = request.headers();
     let Some(location) = response.first("location") else {
-        return Some(Kept(request.clone()));
+        return Some(request.clone().into());
     };
     let target = resolve_anywhere(request, location)?;
     let pairs: Vec<(&[u8], &[u8])> = request
@@ -50,12 +44,13 @@ pub(super) fn request_for(request: &Headers, response: &Headers) -> Option<Kept>
             _ => (name, value),
         })
         .collect();
-    Some(Kept(Headers::from_pairs(&pairs)))
+    Some(Headers::from_pairs(&pairs).into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::selector::testing::Fake;
 
     #[test]
     fn an_id_is_what_a_key_makes_of_the_request() {
@@ -71,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_location_of_any_form_leads_to_what_was_created() {
-        let request = Headers::from_pairs(&[
+        let request = Fake::new(&[
             (":method", "POST"),
             (":scheme", "https"),
             (":authority", "shop.example"),
@@ -90,14 +85,17 @@ mod tests {
             let response = Headers::from_pairs(&[("location", location)]);
             let created = request_for(&request, &response).unwrap();
             assert_eq!(
-                created.0.first(":path"),
+                created.headers.first(":path"),
                 Some(path.as_bytes()),
                 "{location}"
             );
-            assert_eq!(created.0.first(":authority"), Some(&b"shop.example"[..]));
+            assert_eq!(
+                created.headers.first(":authority"),
+                Some(&b"shop.example"[..])
+            );
         }
         let none = request_for(&request, &Headers::default()).unwrap();
-        assert_eq!(none.0, request);
+        assert_eq!(none.headers, request.headers);
         for nowhere in ["mailto:items@shop.example", "https:/v1/items/7"] {
             let response = Headers::from_pairs(&[("location", nowhere)]);
             assert!(request_for(&request, &response).is_none(), "{nowhere}");

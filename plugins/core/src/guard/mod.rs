@@ -18,7 +18,7 @@ pub mod scripts;
 mod tests;
 mod worker;
 
-pub use created::written;
+pub use created::{Kept, written};
 pub use events::{EVENTS, Event, Why};
 pub use worker::{Guards, Tag};
 

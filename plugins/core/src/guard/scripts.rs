@@ -19,13 +19,16 @@ pub const ADD_TEXT: &str = include_str!("lua/add.lua");
 /// The script that ends a build.
 pub const SWITCH_TEXT: &str = include_str!("lua/switch.lua");
 
+/// What reads a piece.
+pub const PIECE_TEXT: &str = include_str!("lua/piece.lua");
+
 /// The scripts of the filter, in the order in which commands name them.
 #[must_use]
 pub fn all() -> Vec<Script> {
     vec![
-        Script::new(include_str!("lua/look.lua")),
-        Script::new(include_str!("lua/piece.lua")),
-        Script::new(ADD_TEXT),
+        Script::whole(include_str!("lua/look.lua")),
+        Script::whole(PIECE_TEXT),
+        Script::whole(ADD_TEXT),
     ]
 }
 

@@ -12,7 +12,7 @@ use crate::cache::Millis;
 use crate::flight::machine::Reply;
 use crate::gcra::{PS_PER_S, Ps};
 use crate::headers::Headers;
-use crate::policy::coalesce::{Coalesce, Guard};
+use crate::policy::coalesce::Guard;
 use crate::policy::redis::Redis;
 use crate::redis::pipe::{Batch, Login, Pipe};
 use crate::redis::trouble::Trouble;
@@ -53,15 +53,21 @@ pub struct Guards<S> {
 }
 
 impl<S: SharedData + Clone> Guards<S> {
-    /// Those of a policy.
-    pub fn new(policy: &Coalesce, redis: &Redis, login: &Login, store: &S, now: Ps) -> Self {
+    /// `guards` are those of a policy.
+    pub fn new(
+        guards: Vec<Guard>,
+        client_ip: ClientIp,
+        redis: &Redis,
+        login: &Login,
+        store: &S,
+        now: Ps,
+    ) -> Self {
         let mut guards = Self {
-            watches: policy
-                .guards
-                .iter()
+            watches: guards
+                .into_iter()
                 .map(|guard| Watch::new(guard, redis, store))
                 .collect(),
-            client_ip: policy.client_ip.clone(),
+            client_ip,
             pipe: Pipe::new(redis.limits(), login, redis.breaker(), scripts::all()),
             timeout: redis.timeout(),
             awake: false,
@@ -107,15 +113,14 @@ impl<S: SharedData + Clone> Guards<S> {
     }
 
     /// The answer to a request is here, and its client does not have it yet.
-    pub fn answered(&mut self, request: Headers, response: &Headers, now: Ps) {
-        let request = Kept(request);
+    pub fn answered(&mut self, request: &impl Kept, response: &Headers, now: Ps) {
         let status = response.first(":status").unwrap_or_default();
         let status = std::str::from_utf8(status)
             .ok()
             .and_then(|status| status.parse().ok())
             .unwrap_or(0);
         for watch in &mut self.watches {
-            watch.answered(&request, status, response, &self.client_ip, millis(now));
+            watch.answered(request, status, response, &self.client_ip, millis(now));
         }
     }
 
@@ -240,14 +245,14 @@ impl<S: SharedData + Clone> Guards<S> {
 }
 
 impl<S: SharedData + Clone> Watch<S> {
-    fn new(guard: &Guard, redis: &Redis, store: &S) -> Self {
+    fn new(guard: Guard, redis: &Redis, store: &S) -> Self {
         let keys = Keys::new(&redis.key_prefix, &guard.key);
         let name = [&redis.cluster_name, "/", &keys.filter].concat();
         let recent = || Recent::new(store.clone(), &name);
         Self {
-            copy: Copy::new(guard),
+            copy: Copy::new(&guard),
             recent: guard.learn.is_some().then(recent),
-            guard: guard.clone(),
+            guard,
             keys,
             counts: [0; EVENTS.len()],
         }
@@ -309,7 +314,7 @@ impl<S: SharedData + Clone> Watch<S> {
 
     fn answered(
         &mut self,
-        request: &Kept,
+        request: &impl Kept,
         status: u16,
         response: &Headers,
         client_ip: &ClientIp,
@@ -322,7 +327,7 @@ impl<S: SharedData + Clone> Watch<S> {
         if !learn.statuses.iter().any(counts) || !learn.matcher.matches(request) {
             return;
         }
-        let created = request_for(&request.0, response);
+        let created = request_for(request, response);
         let Some(id) = created.and_then(|created| identify(&learn.id, &created, client_ip)) else {
             return self.count(Event::Unlearnt);
         };

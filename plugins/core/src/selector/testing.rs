@@ -26,6 +26,13 @@ impl Fake {
     }
 }
 
+impl From<Headers> for Fake {
+    fn from(headers: Headers) -> Self {
+        let peer = None;
+        Self { headers, peer }
+    }
+}
+
 impl Request for Fake {
     fn headers(&self) -> &Headers {
         &self.headers

@@ -229,7 +229,7 @@ impl World {
         assert!(guards.awaits(&request));
         let location = format!("/items/{id}");
         let answer = Headers::from_pairs(&[(":status", "201"), ("location", &location)]);
-        guards.answered(request.headers, &answer, now);
+        guards.answered(&request, &answer, now);
     }
 
     pub fn open(&mut self, worker: usize) -> Option<Why> {
@@ -243,7 +243,14 @@ impl Worker {
         let policy = Coalesce::load(policy.as_bytes()).unwrap();
         let redis = policy.redis.clone().unwrap();
         Self {
-            guards: Guards::new(&policy, &redis, &Login::default(), shared, now),
+            guards: Guards::new(
+                policy.guards,
+                policy.client_ip,
+                &redis,
+                &Login::default(),
+                shared,
+                now,
+            ),
             sent: VecDeque::new(),
             tokens: 0,
             counts: [0; EVENTS.len()],

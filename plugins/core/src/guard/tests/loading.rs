@@ -356,3 +356,42 @@ fn a_worker_without_a_way_to_redis_that_nobody_asks_gives_up_and_one_that_is_ask
     world.pass(3 * SECOND);
     assert_eq!(world.ask(0, 2), Event::Refused);
 }
+
+#[test]
+fn a_build_that_comes_between_the_pieces_and_the_ids_has_all_read_anew() {
+    let mut world = World::new(POLICY, &[1]);
+    world.build(&[1]);
+    world.tick(0);
+    // The look, and all of the filter.
+    assert!(world.deliver(0) && world.deliver(0));
+    assert_eq!(world.ask(0, 2), Event::OpenUnloaded);
+    world.build(&[1, 2]);
+    assert!(world.deliver(0));
+    assert_eq!(world.ask(0, 2), Event::OpenUnloaded, "it is the old filter");
+    world.pass(2 * SECOND);
+    assert_eq!(world.ask(0, 2), Event::Passed);
+    assert_eq!(world.workers[0].count(Event::Loaded), 1);
+}
+
+#[test]
+fn what_redis_has_yet_to_be_told_outlives_another_build() {
+    let mut world = loaded(&[1], &[1]);
+    for id in 10_000..14_000 {
+        world.create(0, id);
+        // It sees its own before others push them out.
+        if id % 500 == 0 {
+            world.tick(0);
+        }
+    }
+    world.build(&[1]);
+    world.now += 2 * SECOND;
+    world.tick(0);
+    while world.workers[0].count(Event::Loaded) == 1 {
+        assert!(world.deliver(0));
+    }
+    let told = world.run(&[b"ZCARD", world.keys.added.clone().as_bytes()]);
+    assert!(told.len() < 7, "most are still to be told");
+    for id in 10_000..14_000 {
+        assert_eq!(world.ask(0, id), Event::Passed, "{id}");
+    }
+}

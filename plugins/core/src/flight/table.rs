@@ -54,6 +54,8 @@ pub struct Wish {
     pub follow: Option<Millis>,
     /// What was fetched at this time or before is no longer true: such a flight is no flight.
     pub void: Millis,
+    /// It has waited for a flight of this key already.
+    pub waited: bool,
 }
 
 impl Wish {
@@ -62,12 +64,14 @@ impl Wish {
         lead: true,
         follow: Some(0),
         void: 0,
+        waited: false,
     };
     /// It leads or does without.
     pub const LEAD: Self = Self {
         lead: true,
         follow: None,
         void: 0,
+        waited: false,
     };
 }
 
@@ -84,6 +88,8 @@ pub enum Begun {
     HitForMiss,
     /// Nobody leads, and this request may not.
     Nobody,
+    /// What it waited for has failed for the last time.
+    Failed,
     /// No room for a flight.
     NoRoom,
 }
@@ -111,7 +117,7 @@ pub enum Seen {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// No flight. The next one is this attempt.
+    /// No flight. The next one is this attempt, for those who have waited; after the last one they wait no more.
     Vacant {
         next: u8,
     },
@@ -235,8 +241,11 @@ impl<S: SharedData> FlightTable<S> {
                     Step::Write(joined.encode(), begun)
                 }
                 Kind::Vacant { .. } if !wish.lead => Step::Keep(Begun::Nobody),
+                Kind::Vacant { next } if next > ATTEMPTS && wish.waited => {
+                    Step::Keep(Begun::Failed)
+                }
                 Kind::Vacant { next } => {
-                    let attempt = next.max(1);
+                    let attempt = if next > ATTEMPTS { 1 } else { next.max(1) };
                     let record = Record {
                         id: fresh,
                         // Of a flight that this one replaces: its waiters are told of this one's end.
@@ -268,11 +277,12 @@ impl<S: SharedData> FlightTable<S> {
                 Kind::Flight { attempt } => attempt,
                 _ => 1,
             };
-            // Somebody of those who are woken leads at once; the number of attempts need not be kept for long.
+            // Somebody of those who are woken leads at once. Others hear of it later, maybe when the next attempt is over
+            // as well, so the number of attempts is kept for a while.
             let soon = now.saturating_add(REMEMBERED);
             let (kind, until) = match end {
-                End::Failed if attempt < ATTEMPTS => (Kind::Vacant { next: attempt + 1 }, soon),
-                End::Stored | End::Failed => (Kind::Vacant { next: 1 }, 0),
+                End::Failed => (Kind::Vacant { next: attempt + 1 }, soon),
+                End::Stored => (Kind::Vacant { next: 1 }, 0),
                 End::Abandoned => (Kind::Vacant { next: attempt }, soon),
                 End::Unshared { until } => (Kind::HitForMiss, until),
             };

@@ -82,6 +82,27 @@ fn a_failure_is_tried_once_more_and_leaving_is_no_failure() {
 }
 
 #[test]
+fn who_hears_late_of_a_failure_is_told_of_the_last_one() {
+    let store = FakeShared::default();
+    let mut one = table(&store);
+    let waited = Wish {
+        waited: true,
+        ..Wish::ANY
+    };
+    for (id, attempt) in [(1, 1), (2, 2)] {
+        assert_eq!(any(&mut one, 0, id, S), Begun::Lead { id, attempt });
+        assert_eq!(one.finish(KEY, id, End::Failed, S), Some(0));
+    }
+    let begin =
+        |table: &mut FlightTable<_>, wish, id, now| table.begin(KEY, Some(1), wish, id, TIMES, now);
+    assert_eq!(begin(&mut one, waited, 3, 2 * S), Begun::Failed);
+    assert_eq!(begin(&mut one, Wish::ANY, 4, 2 * S), LEAD(4), "it is new");
+    assert_eq!(begin(&mut one, waited, 5, 2 * S), Begun::Follow { id: 4 });
+    assert_eq!(one.finish(KEY, 4, End::Stored, 2 * S), Some(0b10));
+    assert_eq!(begin(&mut one, waited, 6, 2 * S), LEAD(6));
+}
+
+#[test]
 fn what_cannot_be_shared_has_nobody_wait_until_its_time_is_over() {
     let store = FakeShared::default();
     let mut one = table(&store);
@@ -104,14 +125,12 @@ fn a_request_joins_only_what_its_wish_allows() {
     let store = FakeShared::default();
     let mut one = table(&store);
     let newer = |than| Wish {
-        lead: true,
         follow: Some(than),
-        void: 0,
+        ..Wish::ANY
     };
     let never_leads = Wish {
         lead: false,
-        follow: Some(0),
-        void: 0,
+        ..Wish::ANY
     };
     let begin =
         |table: &mut FlightTable<_>, wish, now| table.begin(KEY, Some(3), wish, 9, TIMES, now);

@@ -11,6 +11,7 @@ use crate::slots::SharedData;
 impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
     /// The head of a request. `ends`: it is all of it.
     pub fn request(&mut self, id: u32, request: &impl Request, ends: bool, now: Millis) -> Step {
+        self.see(now);
         // All of it is needed for almost every request: fetched first, it answers all that is asked one by one.
         let headers = request.headers();
         if let Some(reply) = self.purge(request, now) {
@@ -59,7 +60,14 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         match self.decide(&ask, false, now) {
             Decision::Answer(reply) => Step::Answer(reply),
             Decision::Wait { hash } => {
-                self.wait(id, ask, hash, 0, now);
+                let wait = self.route(&ask).map_or(0, |route| route.flight.wait);
+                let waiting = Waiting {
+                    ask,
+                    hash,
+                    deadline: now.saturating_add(wait),
+                    rounds: 0,
+                };
+                self.wait(id, waiting, now);
                 Step::Hold
             }
             Decision::Go(trip) => {
@@ -82,16 +90,9 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         Step::Pass
     }
 
-    pub(super) fn wait(&mut self, id: u32, ask: Box<Ask>, hash: u64, rounds: u8, now: Millis) {
-        let flight = self.route(&ask).map(|route| route.flight);
-        let (wait, lease) = flight.map_or((0, 0), |flight| (flight.wait, flight.lease));
-        let deadline = ask.arrived.saturating_add(wait);
-        let waiting = Waiting {
-            ask,
-            hash,
-            deadline,
-            rounds,
-        };
+    pub(super) fn wait(&mut self, id: u32, waiting: Waiting, now: Millis) {
+        let (route, hash) = (self.route(&waiting.ask), waiting.hash);
+        let lease = route.map_or(0, |route| route.flight.lease);
         self.streams.insert(id, Stream::Waiting(waiting));
         self.waiting += 1;
         let group = self.groups.entry(hash).or_default();

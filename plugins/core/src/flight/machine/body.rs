@@ -109,15 +109,10 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                 took,
             }),
         };
-        // One that went alone may be older than what is there, and must not take its place.
-        if trip.flight.is_none() {
-            let found = self.shelf.far(&ask.name, &ask.request, now);
-            if found
-                .entry
-                .is_some_and(|found| found.requested_at > trip.requested_at)
-            {
-                return;
-            }
+        // What was invalidated meanwhile is of no use, and one that went alone, or whose flight was taken from it, may be
+        // older than what is there: neither takes its place.
+        if self.is_void(ask, trip) || self.is_older(ask, trip, now) {
+            return self.finish(trip, End::Stored, now);
         }
         let put = Put {
             name: &ask.name,
@@ -141,6 +136,17 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             let until = self.unshared(ask, now);
             self.finish(trip, until, now);
         }
+    }
+
+    /// What a trip brings was forgotten before it came.
+    fn is_void(&self, ask: &Ask, trip: &Trip) -> bool {
+        trip.epoch != self.shelf.epoch() || trip.requested_at <= self.shelf.voids.at(ask.name.uri)
+    }
+
+    /// What is there was asked for later.
+    fn is_older(&mut self, ask: &Ask, trip: &Trip, now: Millis) -> bool {
+        let found = self.shelf.far(&ask.name, &ask.request, now).entry;
+        found.is_some_and(|found| found.requested_at > trip.requested_at)
     }
 
     /// The stream has ended. `cut`: by the upstream, in the middle of its answer; else the client may have left.

@@ -37,6 +37,8 @@ enum Use {
         age: u64,
     },
     Revalidate,
+    /// It is not for this request.
+    Never,
     Nothing,
 }
 
@@ -71,7 +73,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         look: Look,
         now: Millis,
     ) -> Option<Decision> {
-        let mut stale = None;
+        let (mut stale, mut alone) = (None, false);
         let mut why = if found.varies {
             Forward::VaryMiss
         } else {
@@ -98,6 +100,8 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                     };
                     stale = Some(Rc::clone(entry));
                 }
+                // It must not lead: what it gets is not for those who share this, and would end their sharing.
+                Use::Never => (why, alone) = (Forward::Request, true),
                 Use::Nothing => {}
             }
         }
@@ -117,6 +121,9 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             reply.fields.extend(fields);
             return Some(Decision::Answer(reply));
         }
+        if alone {
+            return Some(self.alone(ask, None, why, now));
+        }
         let void = self.shelf.voids.at(ask.name.uri);
         let wish = Wish {
             lead: ask.lookup.leads,
@@ -126,6 +133,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                 Join::None => None,
             },
             void,
+            waited: look.followed,
         };
         match self.begin(ask, found.hash, wish, now) {
             Begun::Follow { .. } if self.may_wait(ask, found.hash) => {
@@ -140,6 +148,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                 };
                 self.lead(ask, lead, stale, (why, look), now)
             }
+            Begun::Failed => Some(self.in_vain(ask, found.entry.as_deref(), now)),
             _ => Some(self.alone(ask, stale, why, now)),
         }
     }
@@ -187,7 +196,15 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         Some(Decision::Go(trip))
     }
 
-    fn alone(
+    /// What it waited for has failed for the last time.
+    pub(super) fn in_vain(&mut self, ask: &Ask, stale: Option<&Entry>, now: Millis) -> Decision {
+        match self.on_error(ask, stale, None, now) {
+            Some(reply) => Decision::Answer(reply),
+            None => self.alone(ask, None, Forward::UriMiss, now),
+        }
+    }
+
+    pub(super) fn alone(
         &mut self,
         ask: &Ask,
         stale: Option<Rc<Entry>>,
@@ -248,7 +265,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             Hit::Serve { age, stale: true } => Use::Serve { age },
             Hit::ServeAndRefresh { age } => Use::Refresh { age },
             Hit::Revalidate => Use::Revalidate,
-            Hit::Never => Use::Nothing,
+            Hit::Never => Use::Never,
         }
     }
 

@@ -154,6 +154,7 @@ struct Ask {
     request: Headers,
     lookup: Lookup,
     name: Name,
+    /// Who wants nothing stored takes what was asked for after this.
     arrived: Millis,
 }
 
@@ -203,6 +204,8 @@ pub struct Machine<S, P> {
     released: VecDeque<(u32, Release)>,
     calls: Vec<Call>,
     next_epoch_look: Millis,
+    /// The last time that the worker was told.
+    latest: Millis,
     counts: [u64; EVENTS.len()],
 }
 
@@ -237,6 +240,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             released: VecDeque::new(),
             calls: Vec::new(),
             next_epoch_look: 0,
+            latest: now,
             counts: [0; EVENTS.len()],
         }
     }
@@ -309,6 +313,26 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
     fn most_copying(&self) -> usize {
         let policy = &self.settings.policy;
         policy.store.worker.max(policy.max_body().saturating_mul(8))
+    }
+
+    /// When the gateway's clock goes back, nobody can tell any more how old what is stored is, nor whether it was
+    /// invalidated since: it is forgotten. Who waits does not wait longer for it.
+    fn see(&mut self, now: Millis) {
+        let back = self.latest.saturating_sub(now);
+        self.latest = now;
+        if back == 0 {
+            return;
+        }
+        for stream in self.streams.values_mut() {
+            if let Stream::Waiting(waiting) = stream {
+                waiting.deadline = waiting.deadline.saturating_sub(back);
+            }
+        }
+        for group in self.groups.values_mut() {
+            group.next_look = group.next_look.saturating_sub(back);
+        }
+        self.next_epoch_look = 0;
+        self.forget_all(now);
     }
 
     /// Has the root context of this worker called soon.

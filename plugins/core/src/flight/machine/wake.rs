@@ -33,30 +33,34 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
     }
 
     fn wake_one(&mut self, id: u32, waiting: Waiting, outcome: Outcome, now: Millis) {
-        let Waiting { ask, rounds, .. } = waiting;
-        let alone = match outcome {
-            Outcome::Unshared => true,
+        let Waiting {
+            ask,
+            rounds,
+            deadline,
+            ..
+        } = waiting;
+        let decision = match outcome {
             Outcome::Failed => {
                 let found = self.shelf.far(&ask.name, &ask.request, now);
-                if let Some(reply) = self.on_error(&ask, found.entry.as_deref(), None, now) {
-                    return self.released.push_back((id, Release::Answer(reply)));
-                }
-                true
+                self.in_vain(&ask, found.entry.as_deref(), now)
             }
-            Outcome::Stored | Outcome::Again => rounds >= MOST_ROUNDS,
-        };
-        let decision = if alone {
-            self.count(Event::Alone);
-            Decision::Go(self.trip(&ask, None, ask.name.hash, Forward::UriMiss, now))
-        } else {
-            self.decide(&ask, true, now)
+            Outcome::Stored | Outcome::Again if rounds < MOST_ROUNDS => {
+                self.decide(&ask, true, now)
+            }
+            _ => self.alone(&ask, None, Forward::UriMiss, now),
         };
         match decision {
             Decision::Answer(reply) => self.released.push_back((id, Release::Answer(reply))),
             // Leaders who leave are no fault of the one who waits: only what was stored in vain counts.
             Decision::Wait { hash } => {
                 let rounds = rounds + u8::from(outcome == Outcome::Stored);
-                self.wait(id, ask, hash, rounds, now);
+                let waiting = Waiting {
+                    ask,
+                    hash,
+                    deadline,
+                    rounds,
+                };
+                self.wait(id, waiting, now);
             }
             Decision::Go(trip) => {
                 let changes = trip.changes(&ask);
@@ -85,6 +89,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
 
     /// Time passes.
     pub fn tick(&mut self, now: Millis) {
+        self.see(now);
         self.bus.tick(now);
         if now >= self.next_epoch_look {
             self.next_epoch_look = now.saturating_add(EPOCH_LOOK);

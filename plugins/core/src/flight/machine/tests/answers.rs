@@ -105,6 +105,34 @@ fn an_answer_to_authorization_is_shared_only_if_it_allows_it() {
 }
 
 #[test]
+fn who_may_not_have_what_is_stored_goes_alone_and_leaves_it_to_the_others() {
+    let mut world = World::new(2, ROUTE);
+    let first = world.get(0, "/a");
+    let tagged = &[
+        (":status", "200"),
+        ("cache-control", "max-age=60"),
+        ("etag", "\"1\""),
+    ];
+    world.origin(first, tagged, "everybody's");
+    let authorized = world.ask(1, "GET", "/a", &[("authorization", "Bearer x")]);
+    assert_eq!(
+        *world.got(authorized),
+        Got::Upstream(vec![]),
+        "unconditional"
+    );
+    let got = world.origin(authorized, FRESH, "mine");
+    assert_eq!(
+        (got.body(), got.cache()),
+        ("mine".into(), "c; fwd=request; detail=authorization")
+    );
+    for worker in 0..2 {
+        let other = world.get(worker, "/a");
+        assert_eq!(world.got(other).cache(), "c; hit; ttl=60");
+    }
+    world.assert_over();
+}
+
+#[test]
 fn a_client_that_wants_news_joins_only_a_flight_that_began_after_it_came() {
     let mut world = World::new(2, ROUTE);
     let first = world.get(0, "/a");
@@ -229,6 +257,24 @@ fn a_success_of_an_unsafe_method_voids_what_was_asked_before() {
     world.origin(follows, FRESH, "new b");
     let hit = world.get(0, "/b");
     assert_eq!(world.got(hit).body(), "new b");
+    world.assert_over();
+}
+
+#[test]
+fn what_was_asked_before_an_invalidation_does_not_replace_what_was_asked_after() {
+    let mut world = World::new(2, ROUTE);
+    let slow = world.get(0, "/a");
+    world.origin_head(slow, FRESH, false);
+    let change = world.ask(1, "POST", "/a", &[]);
+    world.origin(change, &[(":status", "204")], "");
+    let new = world.get(1, "/a");
+    world.origin(new, FRESH, "new");
+    world.origin_body(slow, "old", true);
+    world.settle();
+    for worker in 0..2 {
+        let client = world.get(worker, "/a");
+        assert_eq!(world.got(client).body(), "new");
+    }
     world.assert_over();
 }
 

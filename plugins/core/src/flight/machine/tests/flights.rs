@@ -140,6 +140,46 @@ fn a_failed_leader_is_followed_by_one_more_then_each_goes_for_itself() {
 }
 
 #[test]
+fn a_worker_that_hears_late_of_the_first_failure_does_not_try_a_third_time() {
+    let mut world = World::new(2, ROUTE);
+    let (leader, waiter) = (world.get(0, "/a"), world.get(0, "/a"));
+    let late = [world.get(1, "/a"), world.get(1, "/a")];
+    let fails = &[(":status", "502")];
+    world.origin(leader, fails, "");
+    while world.deliver(0) {}
+    assert_eq!(world.upstream(), [waiter], "the other worker has not heard");
+    world.origin(waiter, fails, "");
+    world.settle();
+    assert_eq!(world.upstream(), late, "each for itself");
+    for client in late {
+        world.origin(client, FRESH, "a");
+    }
+    world.assert_over();
+}
+
+#[test]
+fn a_clock_that_goes_back_has_nobody_wait_longer_and_nothing_served_that_may_be_too_old() {
+    let mut world = World::new(2, r#""flight": {"wait": "2s"}"#);
+    let stored = world.get(0, "/b");
+    world.origin(stored, FRESH, "b");
+    let (leader, follower) = (world.get(0, "/a"), world.get(1, "/a"));
+    world.pass(1_000);
+    world.now -= 3_600_000;
+    world.pass(950);
+    assert_eq!(*world.got(follower), Got::Waits);
+    world.pass(100);
+    assert!(world.got(follower).is_upstream());
+    let anew = world.get(1, "/b");
+    assert!(world.got(anew).is_upstream());
+    for client in [leader, follower, anew] {
+        world.origin(client, FRESH, "new");
+    }
+    let hit = world.get(0, "/b");
+    assert_eq!(world.got(hit).body(), "new");
+    world.assert_over();
+}
+
+#[test]
 fn what_cannot_be_shared_has_nobody_wait_and_goes_to_its_client_only() {
     for (name, value) in [
         ("set-cookie", "id=1"),

@@ -12,6 +12,8 @@ pub enum Cluster {
     Redis,
     /// The model Redis, by a gRPC stream that stays open.
     RedisStream,
+    /// What requests go to as well: [`crate::Origin::fetch`].
+    Origin,
     /// A server of the test's own.
     Http(Box<dyn FnMut(&HttpCall) -> CallAnswer + Send>),
 }
@@ -248,7 +250,9 @@ impl State {
 
     fn serve(&mut self, worker: WorkerId, request: &HttpCall) -> CallAnswer {
         let now = self.now;
-        match self.gateways[worker.gateway].cluster(&request.upstream) {
+        let gateway = &mut self.gateways[worker.gateway];
+        match gateway.cluster(&request.upstream) {
+            Some(Cluster::Origin) => gateway.origin.fetch(Duration::from_nanos(now), request),
             Some(Cluster::Redis) => self.redis.answer(&request.body, now),
             Some(Cluster::Http(server)) => server(request),
             Some(Cluster::RedisStream) | None => CallAnswer::Unavailable,

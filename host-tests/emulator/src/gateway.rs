@@ -1,13 +1,13 @@
 //! A gateway: one process with its shared data, queues, metrics and workers.
 
-use crate::callout::Cluster;
+use crate::callout::{CallAnswer, Cluster};
 use crate::event::Event;
 use crate::exchange::{OriginReply, OriginRequest, OriginTrouble};
 use crate::schedule::Entry;
 use crate::services::MAIN;
 use crate::worker::Worker;
 use sluice_embed::memory::{MetricsStore, SharedQueues, SharedStore};
-use sluice_embed::{Attributes, Module, Plugin, VmOptions};
+use sluice_embed::{Attributes, HttpCall, Module, Plugin, VmOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,12 @@ pub trait Origin: Send {
 
     /// The answer to a whole request.
     fn answer(&mut self, request: &OriginRequest) -> OriginReply;
+
+    /// The answer to a call that a filter makes to [`Cluster::Origin`], past itself, and that comes at this time.
+    fn fetch(&mut self, at: Duration, call: &HttpCall) -> CallAnswer {
+        let _ = (at, call);
+        CallAnswer::Unavailable
+    }
 }
 
 impl<F: FnMut(&OriginRequest) -> OriginReply + Send> Origin for F {

@@ -65,6 +65,8 @@ impl Core {
             streams: BTreeMap::new(),
             contexts: HashMap::new(),
             after: VecDeque::new(),
+            nested: 0,
+            called_for: None,
             ticks: HashMap::new(),
             services,
         }))

@@ -27,10 +27,17 @@ pub(crate) struct Worker {
     pub contexts: HashMap<StreamId, usize>,
     /// What the filter has asked for, still to be carried out.
     pub after: VecDeque<Effect>,
+    /// Calls of the VM inside each other: what one asked for is carried out when it returns, and may call again.
+    pub nested: usize,
+    /// The exchange that the VM is about to be called for.
+    pub called_for: Option<usize>,
     /// Of each root context's timer: the period, and the number of the setting.
     pub ticks: HashMap<RootId, (u64, u64)>,
     pub services: Arc<WorkerServices>,
 }
+
+/// So many calls inside each other fill the stack that Envoy gives a VM: the scenarios `answer-crowd` show it.
+const MOST_NESTED: usize = 306;
 
 /// What came of calling the filter for a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +76,7 @@ impl Worker {
             }
         };
         let mut action = Action::Continue;
+        self.called_for = Some(x);
         let survived = self.call(core, &format!("#{x} {way:?} {part}"), |vm| {
             let outcome = call(vm, context)?;
             action = outcome.action;
@@ -92,6 +100,11 @@ impl Worker {
             return false;
         }
         core.note(format_args!("{} {what}", self.id));
+        let called_for = self.called_for.take();
+        if self.nested > MOST_NESTED {
+            self.die(core, "StackOverflow", called_for);
+            return false;
+        }
         let result = call(&mut self.vm);
         let killed = self.services.take_kill();
         match result {
@@ -101,11 +114,11 @@ impl Worker {
                 true
             }
             Ok(_) => {
-                self.die(core, "killed");
+                self.die(core, "killed", called_for);
                 false
             }
             Err(VmError::Failed(failure)) => {
-                self.die(core, &format!("{:?}", failure.cause));
+                self.die(core, &format!("{:?}", failure.cause), called_for);
                 self.after.extend(failure.effects);
                 self.carry_out(core);
                 false
@@ -118,7 +131,7 @@ impl Worker {
     }
 
     /// The VM has crashed. The stream it was called for is answered; the others will be when something happens on them.
-    fn die(&mut self, core: &Core, why: &str) {
+    fn die(&mut self, core: &Core, why: &str, called_for: Option<usize>) {
         core.note(format_args!("{} the VM has died: {why}", self.id));
         self.dead = true;
         self.ticks.clear();
@@ -126,15 +139,7 @@ impl Worker {
             stream.lost = true;
         }
         core.vm_died(self.id);
-        let calling =
-            |stream: &Stream| stream.request.calling.is_some() || stream.response.calling.is_some();
-        let called: Vec<usize> = self
-            .streams
-            .iter()
-            .filter(|(_, stream)| calling(stream))
-            .map(|(x, _)| *x)
-            .collect();
-        for x in called {
+        if let Some(x) = called_for {
             self.fail_stream(core, x);
         }
     }
@@ -149,9 +154,11 @@ impl Worker {
     }
 
     fn carry_out(&mut self, core: &Core) {
+        self.nested += 1;
         while let Some(effect) = self.after.pop_front() {
             self.carry_out_one(core, effect);
         }
+        self.nested -= 1;
     }
 
     fn carry_out_one(&mut self, core: &Core, effect: Effect) {

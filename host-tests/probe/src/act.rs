@@ -121,9 +121,14 @@ pub fn on(id: u32, event: Event, came: &Came) -> Said {
         return Said(Return::Continue);
     };
     let what = format!("{who} {}", name(event));
-    abi::log(&format!("probe| {what}{}", came.text));
+    let log = |text: String| {
+        if !rule.quiet {
+            abi::log(&format!("probe| {what}{text}"));
+        }
+    };
+    log(came.text.clone());
     for op in &rule.ops {
-        abi::log(&format!("probe| {what}: {}", calls::call(id, op)));
+        log(format!(": {}", calls::call(id, op)));
     }
     Said(rule.answer)
 }

@@ -152,6 +152,14 @@ pub fn call(own: u32, op: &Op) -> String {
             let answer = abi::answer(*code, details, &serialized(headers), &body.bytes(), grpc);
             format!("answer {code} -> {}", status(answer))
         }
+        Op::AnswerAll(code) => {
+            let streams = with(|state| state.streams.clone());
+            let answer = |stream: &&u32| {
+                abi::set_context(**stream) == 0 && abi::answer(*code, "", &[], b"", -1) == 0
+            };
+            let count = streams.iter().filter(answer).count();
+            format!("answer_all {code} -> {count}")
+        }
         Op::Continue(direction) => {
             let answer = abi::continue_stream(*direction as u32);
             format!("continue {direction:?} -> {}", status(answer))

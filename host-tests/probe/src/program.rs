@@ -38,6 +38,8 @@ pub struct Rule {
     pub ops: Vec<Op>,
     #[serde(rename = "return")]
     pub answer: Return,
+    /// Nothing of it is logged: for crowds.
+    pub quiet: bool,
 }
 
 /// All that is given must hold.
@@ -156,6 +158,8 @@ pub enum Op {
         #[serde(default)]
         grpc_status: Option<i32>,
     },
+    /// A local reply with this status for each stream that there is.
+    AnswerAll(u32),
     Continue(Direction),
     Close(Direction),
     Context(Context),

@@ -159,7 +159,7 @@ struct Run<'a> {
     gateway: &'a Gateway,
     origin: &'a Origin,
     pace: Pace,
-    calls: BTreeMap<String, Call>,
+    calls: BTreeMap<String, Vec<Call>>,
     answers: BTreeMap<String, Answer>,
 }
 
@@ -174,10 +174,9 @@ impl Run<'_> {
             Step::Start(request) => self.start(request),
             Step::Finish(name) => self.finish_call(name),
             Step::Leave(name) => {
-                self.calls
-                    .get(name)
-                    .expect("a request of this name was started")
-                    .leave();
+                let calls = self.calls.get(name);
+                let calls = calls.expect("a request of this name was started");
+                calls.iter().for_each(Call::leave);
                 self.finish_call(name);
             }
             Step::WaitFor(condition) => {
@@ -199,8 +198,9 @@ impl Run<'_> {
     }
 
     fn start(&mut self, request: &Request) {
-        let call = Call::start(self.gateway.address(), request, &self.pace);
-        let before = self.calls.insert(request.name.clone(), call);
+        let start = |_| Call::start(self.gateway.address(), request, &self.pace);
+        let calls = (0..request.repeat).map(start).collect();
+        let before = self.calls.insert(request.name.clone(), calls);
         assert!(
             before.is_none() && !self.answers.contains_key(&request.name),
             "two requests are called {}",
@@ -209,22 +209,17 @@ impl Run<'_> {
     }
 
     fn finish_call(&mut self, name: &str) {
-        let call = self
-            .calls
-            .remove(name)
-            .expect("a request of this name was started");
-        self.answers.insert(name.to_owned(), call.finish());
+        let calls = self.calls.remove(name);
+        let calls = calls.expect("a request of this name was started");
+        let answers = calls.into_iter().map(Call::finish).collect();
+        self.answers.insert(name.to_owned(), Answer::of(answers));
     }
 
     fn repeat(&mut self, request: &Request) {
-        let mut answer = Answer::default();
-        for _ in 0..request.repeat {
-            let status = Call::start(self.gateway.address(), request, &self.pace)
-                .finish()
-                .status;
-            *answer.statuses.entry(status).or_default() += 1;
-        }
-        self.answers.insert(request.name.clone(), answer);
+        let send = |_| Call::start(self.gateway.address(), request, &self.pace).finish();
+        let answers = (0..request.repeat).map(send).collect();
+        self.answers
+            .insert(request.name.clone(), Answer::of(answers));
     }
 
     fn holds(&self, condition: &Condition) -> bool {

@@ -103,6 +103,21 @@ pub struct Answer {
     pub statuses: BTreeMap<u16, usize>,
 }
 
+impl Answer {
+    /// What came of a request: of one that was repeated, how often each status came.
+    #[must_use]
+    pub fn of(mut answers: Vec<Self>) -> Self {
+        if answers.len() == 1 {
+            return answers.swap_remove(0);
+        }
+        let mut all = Self::default();
+        for answer in answers {
+            *all.statuses.entry(answer.status).or_default() += 1;
+        }
+        all
+    }
+}
+
 impl From<Message> for Answer {
     fn from(message: Message) -> Self {
         Self {

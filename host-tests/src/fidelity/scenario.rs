@@ -123,7 +123,7 @@ pub enum End {
 pub enum Step {
     /// Sends a request and waits for the end of its answer.
     Request(Request),
-    /// Sends a request and goes on.
+    /// Sends a request and goes on; one that is repeated, so many at once.
     Start(Request),
     /// Waits for the end of the answer of a request that was started.
     Finish(String),
@@ -155,7 +155,7 @@ pub struct Request {
     pub pieces: Vec<Bytes>,
     #[serde(default)]
     pub trailers: Fields,
-    /// So often, one after another; only the statuses are counted then.
+    /// So often, one after another, or at once where it is started; only the statuses are counted then.
     #[serde(default = "one")]
     pub repeat: usize,
 }

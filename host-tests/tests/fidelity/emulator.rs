@@ -157,7 +157,7 @@ struct Run<'a> {
     gateway: GatewayId,
     backend: Backend,
     /// Requests under way, by name: the places of their exchanges.
-    calls: BTreeMap<String, usize>,
+    calls: BTreeMap<String, Vec<usize>>,
     answers: BTreeMap<String, Answer>,
 }
 
@@ -165,13 +165,13 @@ impl Run<'_> {
     fn step(&mut self, step: &Step) {
         match step {
             Step::Request(request) if request.repeat > 1 => {
-                let mut answer = Answer::default();
+                let mut answers = Vec::new();
                 for _ in 0..request.repeat {
                     let exchange = self.send(request);
-                    let status = self.answer(exchange, false).status;
-                    *answer.statuses.entry(status).or_default() += 1;
+                    answers.push(self.answer(exchange, false));
                 }
-                self.answers.insert(request.name.clone(), answer);
+                self.answers
+                    .insert(request.name.clone(), Answer::of(answers));
             }
             Step::Request(request) => {
                 self.start(request);
@@ -180,7 +180,9 @@ impl Run<'_> {
             Step::Start(request) => self.start(request),
             Step::Finish(name) => self.finish_call(name, false),
             Step::Leave(name) => {
-                self.world.leave(self.calls[name]);
+                for exchange in &self.calls[name] {
+                    self.world.leave(*exchange);
+                }
                 self.finish_call(name, true);
             }
             Step::WaitFor(condition) => {
@@ -213,8 +215,8 @@ impl Run<'_> {
     }
 
     fn start(&mut self, request: &scenario::Request) {
-        let exchange = self.send(request);
-        let before = self.calls.insert(request.name.clone(), exchange);
+        let exchanges = (0..request.repeat).map(|_| self.send(request)).collect();
+        let before = self.calls.insert(request.name.clone(), exchanges);
         assert!(
             before.is_none() && !self.answers.contains_key(&request.name),
             "two requests are called {}",
@@ -234,10 +236,12 @@ impl Run<'_> {
     }
 
     fn finish_call(&mut self, name: &str, left: bool) {
-        let exchange = self.calls.remove(name);
-        let exchange = exchange.expect("a request of this name was started");
-        let answer = self.answer(exchange, left);
-        self.answers.insert(name.to_owned(), answer);
+        let exchanges = self.calls.remove(name);
+        let exchanges = exchanges.expect("a request of this name was started");
+        let answers = exchanges.into_iter();
+        let answers = answers.map(|exchange| self.answer(exchange, left));
+        let answers = Answer::of(answers.collect());
+        self.answers.insert(name.to_owned(), answers);
     }
 
     /// Waits for the end of an exchange, and tells what the client got.

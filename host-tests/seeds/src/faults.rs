@@ -7,6 +7,14 @@ use sluice_emulator::{
 use sluice_model_redis::Mode;
 use std::time::Duration;
 
+/// Of so many VMs that crashed, whether more did than were made to.
+#[must_use]
+pub fn crashed(crashes: usize, timed: &[(Duration, Event)]) -> Option<String> {
+    let meant = |(_, event): &&(Duration, Event)| matches!(event, Event::Crash { .. });
+    let meant = timed.iter().filter(meant).count();
+    (crashes > meant).then(|| format!("{crashes} VMs crashed, and {meant} were made to"))
+}
+
 /// When the last timed fault happens, at the latest.
 const LAST: u64 = 3_000_000;
 

@@ -4,12 +4,14 @@
 //! what came of it is held to what the filter's page in `docs/` promises. [`planted`] shows that the checks find bugs: it
 //! plants some and expects them to be caught.
 
+pub mod coalesce;
 pub mod faults;
 pub mod idempotency;
 pub mod modules;
 pub mod planted;
 pub mod rate_limit;
 pub mod sweep;
+pub mod trouble;
 pub mod violation;
 pub mod world;
 

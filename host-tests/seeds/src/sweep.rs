@@ -24,7 +24,11 @@ pub struct Filter {
 }
 
 /// All of them.
-pub const FILTERS: [&Filter; 2] = [&crate::rate_limit::FILTER, &crate::idempotency::FILTER];
+pub const FILTERS: [&Filter; 3] = [
+    &crate::rate_limit::FILTER,
+    &crate::idempotency::FILTER,
+    &crate::coalesce::FILTER,
+];
 
 /// What came of a seed.
 #[derive(Debug, Clone)]

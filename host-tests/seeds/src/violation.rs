@@ -41,4 +41,12 @@ pub enum Invariant {
     Order,
     /// Idempotency: one event for each stored answer.
     Outbox,
+    /// Coalesce: a herd on one key is one request upstream for each expiry.
+    Herd,
+    /// Coalesce: who gets an answer may have it, and has all of it.
+    Share,
+    /// Coalesce: nothing is served that is too old.
+    Fresh,
+    /// Coalesce: nobody waits for nothing.
+    Wait,
 }

@@ -3,18 +3,15 @@
 use super::policy::Policy;
 pub use crate::faults::Event;
 use crate::faults::{self, moment};
+use crate::trouble::Trouble;
 use fastrand::Rng;
 use sluice_emulator::{CalloutFaults, Plan, StreamFaults};
 use std::time::Duration;
 
-/// Probabilities of what the origin does to a request.
+/// What the origin does to requests.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
-    pub refused: f64,
-    pub no_host: f64,
-    pub reset_before: f64,
-    pub reset_during: f64,
-    pub silent: f64,
+    pub trouble: Trouble,
     /// It takes up to so long, where it takes its time.
     pub slow_ms: u64,
 }
@@ -173,16 +170,8 @@ impl Faults {
 
 impl Origin {
     fn draw(rng: &mut Rng, policy: &Policy) -> Self {
-        let often = |rng: &mut Rng| match rng.u8(..2) {
-            0 => rng.f64() * 0.3,
-            _ => 0.0,
-        };
         Self {
-            refused: often(rng),
-            no_host: often(rng),
-            reset_before: often(rng),
-            reset_during: often(rng),
-            silent: often(rng) / 2.0,
+            trouble: Trouble::draw(rng),
             slow_ms: match rng.u8(..3) {
                 0 => 0,
                 1 => policy.lease_ms * 2,

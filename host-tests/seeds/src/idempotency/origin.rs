@@ -1,8 +1,9 @@
 //! The service behind the gateways: it answers, each time something else, and keeps a book of it.
 
-use super::faults::Origin as Trouble;
+use super::faults::Origin as Faults;
 use super::load::TAKES_HEADER;
 use super::policy::EXECUTION_HEADER;
+use crate::trouble::Trouble;
 use fastrand::Rng;
 use sluice_emulator::{OriginReply, OriginRequest, OriginTrouble};
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,7 @@ pub struct Answered {
 pub struct Book {
     rng: Rng,
     trouble: Trouble,
+    slow_ms: u64,
     pub answered: Vec<Answered>,
     /// Exchanges to which no connection was given.
     pub refused: Vec<usize>,
@@ -32,10 +34,11 @@ pub struct Origin(Arc<Mutex<Book>>);
 
 impl Origin {
     #[must_use]
-    pub fn new(seed: u64, trouble: Trouble) -> Self {
+    pub fn new(seed: u64, faults: Faults) -> Self {
         Self(Arc::new(Mutex::new(Book {
             rng: Rng::with_seed(seed ^ 0x0419_1700_0000_0000),
-            trouble,
+            trouble: faults.trouble,
+            slow_ms: faults.slow_ms,
             answered: Vec::new(),
             refused: Vec::new(),
         })))
@@ -55,11 +58,8 @@ impl Origin {
 impl sluice_emulator::Origin for Origin {
     fn connect(&mut self, request: &OriginRequest) -> Result<(), OriginTrouble> {
         let mut book = self.0.lock().unwrap();
-        let trouble = if book.rng.f64() < book.trouble.refused {
-            OriginTrouble::Refused
-        } else if book.rng.f64() < book.trouble.no_host {
-            OriginTrouble::NoHost
-        } else {
+        let Book { rng, trouble, .. } = &mut *book;
+        let Some(trouble) = trouble.connect(rng) else {
             return Ok(());
         };
         book.refused.push(request.exchange);
@@ -126,20 +126,12 @@ impl Book {
         }
         reply.body = body.into_iter().map(String::into_bytes).collect();
         reply.after = Duration::from_micros(match rng.u8(..4) {
-            0 => rng.u64(..=self.trouble.slow_ms * 1000),
+            0 => rng.u64(..=self.slow_ms * 1000),
             1 => rng.u64(..60_000),
             _ => rng.u64(..5_000),
         });
         let pieces = reply.body.len();
-        reply.trouble = if rng.f64() < self.trouble.reset_before {
-            Some(OriginTrouble::ResetBefore)
-        } else if rng.f64() < self.trouble.reset_during {
-            Some(OriginTrouble::ResetAfter(rng.usize(..=pieces)))
-        } else if rng.f64() < self.trouble.silent {
-            Some(OriginTrouble::Silent)
-        } else {
-            None
-        };
+        reply.trouble = self.trouble.answer(rng, pieces);
         reply
     }
 }

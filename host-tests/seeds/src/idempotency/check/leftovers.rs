@@ -66,14 +66,8 @@ pub fn memory(history: &History<'_>) -> Vec<String> {
 /// VMs that crashed, though nothing was to make them.
 #[must_use]
 pub fn crashes(history: &History<'_>) -> Vec<String> {
-    let timed = history.run.case.faults.timed.iter();
-    let meant = timed
-        .filter(|(_, event)| matches!(event, Event::Crash { .. }))
-        .count();
-    let crashes = history.run.crashes;
-    let found =
-        (crashes > meant).then(|| format!("{crashes} VMs crashed, and {meant} were made to"));
-    found.into_iter().collect()
+    let crashed = crate::faults::crashed(history.run.crashes, &history.run.case.faults.timed);
+    crashed.into_iter().collect()
 }
 
 /// Counts that are not what happened.

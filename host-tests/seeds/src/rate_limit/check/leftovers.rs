@@ -103,13 +103,8 @@ pub fn vm_bound(policy: &Policy) -> usize {
 /// VMs that crashed, though nothing was to make them.
 #[must_use]
 pub fn crashes(run: &Run) -> Vec<String> {
-    let timed = run.case.faults.timed.iter();
-    let meant = timed
-        .filter(|(_, event)| matches!(event, Event::Crash { .. }))
-        .count();
-    let found = (run.crashes > meant)
-        .then(|| format!("{} VMs crashed, and {meant} were made to", run.crashes));
-    found.into_iter().collect()
+    let crashed = crate::faults::crashed(run.crashes, &run.case.faults.timed);
+    crashed.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,64 @@
+//! What a seed draws.
+
+use super::faults::Faults;
+use super::load::Load;
+use super::nature::Nature;
+use super::policy::Policy;
+use fastrand::Rng;
+
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub seed: u64,
+    pub workers: usize,
+    /// More answers than there is room for.
+    pub wide: bool,
+    pub policy: Policy,
+    /// What the origin says of each key.
+    pub natures: Vec<Nature>,
+    pub faults: Faults,
+    pub load: Load,
+}
+
+/// How many keys there are: few, so that requests meet.
+const KEYS: usize = 4;
+/// And where there are more than there is room for.
+const WIDE: usize = 64;
+
+impl Case {
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        // The emulator draws from the same seed: this keeps the two apart.
+        let mut mix = Rng::with_seed(seed ^ 0xc0a1_e5ce_0000_0000);
+        let rng = &mut Rng::with_seed(mix.u64(..));
+        let crowd = rng.u8(..40) == 0;
+        let workers = if crowd { 1 } else { rng.usize(1..=4) };
+        let wide = !crowd && rng.u8(..12) == 0;
+        let policy = Policy::draw(rng, wide);
+        let keys = if wide { WIDE } else { rng.usize(1..=KEYS) };
+        let natures = (0..keys)
+            .map(|_| Nature::draw(rng, policy.max_body))
+            .collect();
+        let mut faults = Faults::draw(rng, &policy, workers);
+        let mut load = Load::draw(rng, &policy, keys, wide, faults.leavers);
+        if crowd {
+            // Interruptions of each of them would add up to more than any check allows for.
+            faults.interruption = 0.0;
+            load.crowd(rng, keys);
+        }
+        Self {
+            seed,
+            workers,
+            wide,
+            policy,
+            natures,
+            faults,
+            load,
+        }
+    }
+
+    /// Whether a worker's VM, or the whole process, goes down.
+    #[must_use]
+    pub fn crashes(&self) -> bool {
+        self.faults.crashes()
+    }
+}

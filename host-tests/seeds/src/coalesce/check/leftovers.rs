@@ -1,0 +1,78 @@
+//! What is left when all clients are gone, and how much memory it took.
+
+use super::history::{History, SLACK};
+use std::time::Duration;
+
+/// Bytes that a VM may grow by beyond its store: the allocator's own, and what each request needs that is there at once.
+const GROWTH: usize = 1 << 20;
+const REQUEST: usize = 8 << 10;
+/// Bytes in shared data beside the answers: the flights, the times of what was forgotten, the workers.
+const TABLES: usize = 1 << 20;
+
+/// Streams, calls and waiting requests, of which there should be none, and keys that are not free.
+#[must_use]
+pub fn left(history: &History<'_>) -> Vec<String> {
+    let run = history.run;
+    let mut found = Vec::new();
+    if !run.quiet {
+        found.push("something is still under way".to_owned());
+    }
+    for worker in run.workers.iter().filter(|worker| worker.under_way > 0) {
+        let (worker, count) = (worker.worker, worker.under_way);
+        found.push(format!("w{worker} still holds {count} streams and calls"));
+    }
+    let waiting = run.metrics.get("sluice_coalesce.waiting").copied();
+    // What a VM that crashed had waiting it can take back no more.
+    if waiting.unwrap_or(0) != 0 && !run.case.crashes() {
+        found.push(format!("{waiting:?} requests still wait"));
+    }
+    for request in &history.requests[run.load..] {
+        let exchange = request.exchange;
+        // The origin is well and fast again: what takes longer waits for somebody who is gone. A clock that has gone
+        // back keeps leases for as long.
+        let most = Duration::from_millis(60) + 10 * SLACK;
+        let took = exchange.ended_at.saturating_sub(exchange.sent);
+        let back = run.case.faults.back() > Duration::ZERO;
+        if took > most && !back {
+            found.push(format!(
+                "#{} ({}), which was sent when all was over, took {took:?}",
+                request.place, request.sent
+            ));
+        }
+    }
+    found
+}
+
+/// VMs that have grown, and shared data that has.
+#[must_use]
+pub fn memory(history: &History<'_>) -> Vec<String> {
+    let (run, policy) = (history.run, history.policy);
+    let own = policy.store_worker + policy.store_worker.max(8 * policy.max_body);
+    let own = own.min(4 << 20) + GROWTH + REQUEST * run.sent.len();
+    let mut found = Vec::new();
+    for end in &run.workers {
+        let (fresh, now) = end.memory;
+        if now > fresh + own {
+            let worker = end.worker;
+            found.push(format!("w{worker} has grown from {fresh} to {now} bytes"));
+        }
+    }
+    let most = policy.store_shared + TABLES;
+    if run.shared > most {
+        let shared = run.shared;
+        found.push(format!("{shared} bytes are shared, and {most} may be"));
+    }
+    let kept = run.metrics.get("sluice_coalesce.worker_bytes").copied();
+    let most = (policy.store_worker * run.case.workers) as u64;
+    if kept.unwrap_or(0) > most && !run.case.crashes() {
+        found.push(format!("workers keep {kept:?} bytes, and {most} may be"));
+    }
+    found
+}
+
+/// VMs that crashed, though nothing was to make them.
+#[must_use]
+pub fn crashes(history: &History<'_>) -> Vec<String> {
+    let crashed = crate::faults::crashed(history.run.crashes, &history.run.case.faults.timed);
+    crashed.into_iter().collect()
+}

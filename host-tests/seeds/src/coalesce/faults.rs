@@ -1,0 +1,143 @@
+//! What goes wrong in a run. Some seeds have no faults, some have one kind, some have all.
+
+use super::policy::{Policy, TICK_MS};
+pub use crate::faults::Event;
+use crate::faults::{self, moment};
+use crate::trouble::{Trouble, often};
+use fastrand::Rng;
+use sluice_emulator::{CalloutFaults, Plan, Span, StreamFaults};
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+pub struct Faults {
+    /// How far the gateway's clock is off from the start, in nanoseconds.
+    pub skews: Vec<i64>,
+    pub interruption: f64,
+    pub callouts: CalloutFaults,
+    pub trouble: Trouble,
+    /// How often the origin answers 502 or 503.
+    pub errors: f64,
+    /// The origin takes up to so long, where it takes its time.
+    pub slow_ms: u64,
+    /// The network takes up to so long for each piece.
+    pub network_us: u64,
+    /// Clients leave early.
+    pub leavers: bool,
+    /// In order.
+    pub timed: Vec<(Duration, Event)>,
+}
+
+impl Faults {
+    #[must_use]
+    pub fn draw(rng: &mut Rng, policy: &Policy, workers: usize) -> Self {
+        let calm = rng.u8(..10) < 3;
+        let mut drawn = Self {
+            skews: faults::skews(rng, 1),
+            interruption: [0.0, 0.05, 0.15, 0.4][rng.usize(..4)],
+            callouts: CalloutFaults::default(),
+            trouble: Trouble::default(),
+            errors: 0.0,
+            slow_ms: [5, 80, 400, 1_500][rng.usize(..4)].min(policy.upstream_timeout_ms / 2),
+            network_us: [2_000, 2_000, 60_000][rng.usize(..3)],
+            leavers: false,
+            timed: Vec::new(),
+        };
+        if calm {
+            return drawn;
+        }
+        drawn.leavers = rng.u8(..2) == 0;
+        if rng.u8(..2) == 0 {
+            drawn.trouble = Trouble::draw(rng);
+            drawn.errors = often(rng);
+        }
+        if rng.u8(..3) == 0 {
+            drawn.callouts = calls(rng);
+        }
+        if rng.u8(..8) == 0 {
+            let nanos = rng.i64(-20_000_000_000..=20_000_000_000);
+            drawn
+                .timed
+                .push((moment(rng), Event::Clock { gateway: 0, nanos }));
+        }
+        for _ in 0..2 {
+            if rng.u8(..6) == 0 {
+                let event = match rng.u8(..5) {
+                    0 => Event::Reload { gateway: 0 },
+                    1 => Event::Kill { gateway: 0 },
+                    _ => Event::Crash {
+                        gateway: 0,
+                        worker: rng.usize(..workers),
+                    },
+                };
+                drawn.timed.push((moment(rng), event));
+            }
+        }
+        drawn.timed.sort_by_key(|(at, _)| *at);
+        drawn
+    }
+
+    /// Whether a VM or the whole process goes down.
+    #[must_use]
+    pub fn crashes(&self) -> bool {
+        let mut timed = self.timed.iter();
+        timed.any(|(_, event)| matches!(event, Event::Crash { .. } | Event::Kill { .. }))
+    }
+
+    /// How far the gateway's clock goes back at most.
+    #[must_use]
+    pub fn back(&self) -> Duration {
+        let jumps = self.timed.iter().map(|(_, event)| match event {
+            Event::Clock { nanos, .. } => u64::try_from(-nanos).unwrap_or(0),
+            _ => 0,
+        });
+        Duration::from_nanos(jumps.sum())
+    }
+
+    /// Whether the gateway's clock jumps.
+    #[must_use]
+    pub fn jumps(&self) -> bool {
+        let mut timed = self.timed.iter();
+        timed.any(|(_, event)| matches!(event, Event::Clock { .. }))
+    }
+
+    /// Whether all workers may be new before any has seen that the clock went back: only by comparing can it be seen.
+    #[must_use]
+    pub fn hides_a_jump(&self) -> bool {
+        let is_jump = |event: &Event| matches!(event, Event::Clock { .. });
+        let near = |a: &Duration, b: &Duration| a.abs_diff(*b) < Duration::from_millis(3 * TICK_MS);
+        self.timed.iter().any(|(at, event)| {
+            let mut others = self.timed.iter();
+            is_jump(event) && others.any(|(other, event)| !is_jump(event) && near(at, other))
+        })
+    }
+
+    /// Whether calls without a client fail by chance.
+    #[must_use]
+    pub fn calls_fail(&self) -> bool {
+        faults::by_chance(&self.callouts, &StreamFaults::default())
+    }
+
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        let calls = (&self.callouts, &StreamFaults::default());
+        let mut plan = faults::plan(self.interruption, calls, None);
+        plan.latency.origin = Span::micros(50, self.network_us);
+        plan
+    }
+
+    /// What the network takes at most for a connection and one piece.
+    #[must_use]
+    pub fn latency(&self) -> Duration {
+        Duration::from_micros(self.network_us + 100)
+    }
+}
+
+/// A reply that is cut short or garbage is none that HTTP would deliver as whole.
+fn calls(rng: &mut Rng) -> CalloutFaults {
+    let (drawn, _) = faults::calls(rng);
+    CalloutFaults {
+        truncated: 0.0,
+        garbage: 0.0,
+        ..drawn
+    }
+}

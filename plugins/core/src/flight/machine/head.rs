@@ -111,8 +111,11 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         match verdict {
             Verdict::Refuse(reason) if !reason.lasts() => {
                 self.finish(trip, End::Failed, now);
+                // What was forgotten meanwhile stands in for nothing.
+                let kept = trip.epoch == self.shelf.epoch();
+                let stale = trip.stale.as_deref().filter(|_| kept);
                 if is_failure(head.status)
-                    && let Some(reply) = self.on_error(ask, trip.stale.as_deref(), Some(head), now)
+                    && let Some(reply) = self.on_error(ask, stale, Some(head), now)
                 {
                     return HeadStep::Replace(reply);
                 }

@@ -10,7 +10,7 @@ pub const TABLE: Table = Table {
     scripts: ("", &[]),
     load: (
         "plugins/coalesce/src/worker.rs",
-        "let policy = Coalesce::load(configuration)",
+        "let mut policy = Coalesce::load(configuration)",
     ),
 };
 

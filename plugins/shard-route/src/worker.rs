@@ -1,5 +1,9 @@
 //! One worker's routing: the policy, what is under way, and the host services it needs.
 
+mod bodies;
+mod tables;
+mod turns;
+
 use crate::caps::{Caps, Turn};
 use crate::edits;
 use crate::metrics::Metrics;
@@ -9,14 +13,11 @@ use proxy_wasm::types::Action;
 use sluice_core::gcra::{PS_PER_S, Ps};
 use sluice_core::headers::Headers;
 use sluice_core::policy::shard_route::{Found, ShardRoute};
-use sluice_core::redis::trouble::Trouble;
 use sluice_core::selector::Request;
 use sluice_core::shard::Problem;
 use sluice_core::shard::decide::{self, Head, Refusal, Role};
-use sluice_core::shard::published::Published;
 use sluice_core::shard::seats::{MAX_SEATS, Seats};
 use sluice_host::message::{self, CurrentRequest};
-use sluice_host::stream::Others;
 use sluice_host::wakeup::Wakeup;
 use sluice_host::{clock, configuration, random};
 use std::collections::HashMap;
@@ -118,79 +119,6 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Goes by this policy from now on. False when there have been too many shards.
-    fn take(&mut self, policy: ShardRoute) -> bool {
-        let directories = policy.tables.iter().map(|table| &table.directory);
-        if self.seats.take(directories).is_err() {
-            return false;
-        }
-        self.policy = policy;
-        self.caps.take(&self.policy, &self.seats);
-        self.metrics.take(&self.policy, &self.seats, &self.caps);
-        self.set_pace();
-        true
-    }
-
-    fn set_pace(&self) {
-        let waits = self.policy.queues() || self.policy.reads_bodies() || self.is_waiting();
-        clock::tick_every(if waits { TICK } else { ROUND });
-    }
-
-    /// Whether it has to be known first which tables are in force.
-    fn is_waiting(&self) -> bool {
-        self.newer.as_ref().is_some_and(Newer::is_waiting)
-    }
-
-    /// Takes what another worker has found, this process's VMs before this one included.
-    fn look_at_others(&mut self) {
-        self.news(Newer::look_at_others);
-    }
-
-    /// Tables have come that are newer.
-    fn adopt(&mut self, found: Option<Published>) {
-        let (Some(published), Some(newer)) = (found, &mut self.newer) else {
-            return;
-        };
-        let Some(policy) = newer.policy(&published) else {
-            return;
-        };
-        if self.take(policy) {
-            if let Some(newer) = &mut self.newer {
-                newer.adopted(&published);
-            }
-            self.set_pace();
-        } else if let Some(newer) = &mut self.newer {
-            log::error!(
-                "shard-route: there have been more than {MAX_SEATS} shards: load the policy anew"
-            );
-            newer.refused(published.version);
-        }
-    }
-
-    /// A callout has come to its end.
-    pub fn replied(&mut self, token: u32, reply: Result<Vec<u8>, Trouble>, now: Ps) {
-        self.news(|newer| newer.replied(token, reply, now));
-    }
-
-    /// A message of the stream to Redis has come.
-    pub fn message(&mut self, token: u32, size: usize, now: Ps) {
-        self.news(|newer| newer.message(token, size, now));
-    }
-
-    /// The stream to Redis has ended.
-    pub fn closed(&mut self, token: u32, status: u32, now: Ps) {
-        self.news(|newer| newer.closed(token, status, now));
-    }
-
-    fn news(&mut self, ask: impl FnOnce(&mut Newer) -> Option<Published>) {
-        let waited = self.is_waiting();
-        let found = self.newer.as_mut().and_then(ask);
-        self.adopt(found);
-        if waited != self.is_waiting() {
-            self.set_pace();
-        }
-    }
-
     /// A request has come.
     pub fn begin(&mut self, id: u32, ends: bool) -> Begun {
         let request = CurrentRequest::default();
@@ -243,53 +171,6 @@ impl Worker {
             Err(refusal) => {
                 edits::answer(refusal);
                 Begun::Refused
-            }
-        }
-    }
-
-    /// A piece of a body has come; `size` bytes of it are there.
-    pub fn body(&mut self, id: u32, size: usize, ends: bool) -> Action {
-        let Some(Kept::Body { route, seen, .. }) = self.kept.get_mut(&id) else {
-            return self.held(id);
-        };
-        let route = *route;
-        let target = self.policy.routes.get(route);
-        let rule = target.and_then(|route| route.target.as_ref()?.body.as_ref());
-        if rule.is_some_and(|rule| size > rule.max) {
-            return self.refuse(id, route, Problem::BodyTooLarge);
-        }
-        seen.extend(message::request_body(seen.len(), size));
-        if ends {
-            self.body_ended(id)
-        } else {
-            Action::Pause
-        }
-    }
-
-    /// A body is all there.
-    pub fn body_ended(&mut self, id: u32) -> Action {
-        let Some(Kept::Body { .. }) = self.kept.get(&id) else {
-            return self.held(id);
-        };
-        let Some(Kept::Body {
-            route,
-            head,
-            headers,
-            seen,
-            ..
-        }) = self.kept.remove(&id)
-        else {
-            return Action::Continue;
-        };
-        let target = self.policy.routes.get(route);
-        let target = target.and_then(|route| route.target.as_ref());
-        let found = target.map_or(Found::Missing, |target| target.find_in(&seen));
-        match self.settle(id, route, &head, &found, &headers) {
-            Ok(_) => self.held(id),
-            Err(refusal) => {
-                edits::answer(refusal);
-                self.kept.insert(id, Kept::Refused);
-                Action::Pause
             }
         }
     }
@@ -465,56 +346,6 @@ impl Worker {
         }
     }
 
-    /// Has those looked at that wait, when the running events are done: from here no other stream may go on.
-    fn wake(&mut self) {
-        if self.caps.is_waited_for() && !self.waking {
-            self.waking = self.wakeup.call();
-        }
-    }
-
-    /// A wake-up has come.
-    pub fn woken(&mut self, queue: u32, now: Ps) {
-        if self.wakeup.taken(queue) {
-            self.waking = false;
-            self.turns(now);
-        }
-    }
-
-    /// Lets those go on whose turn it is, and refuses those who waited too long.
-    fn turns(&mut self, now: Ps) {
-        let turns = self.caps.turns(now);
-        if turns.is_empty() {
-            return;
-        }
-        let others = Others::of(self.root);
-        for (id, turn) in turns {
-            let Some(Kept::Waiting { mut sent, route }) = self.kept.remove(&id) else {
-                continue;
-            };
-            if turn {
-                sent.counted = Some(now);
-                let seat = sent.seat;
-                self.metrics.routed(seat, sent.role);
-                self.kept.insert(id, Kept::Sent(sent));
-                // One that is gone by now ends of its own: its deletion gives the place back.
-                if !others.resume_request(id) && self.kept.remove(&id).is_some() {
-                    self.caps.leave(seat, now);
-                }
-                continue;
-            }
-            let problem = Problem::Waited;
-            self.metrics.refused(route, problem, Some(sent.seat));
-            let retry_after = self.caps.retry_after(sent.seat);
-            self.kept.insert(id, Kept::Refused);
-            others.act(id, || {
-                edits::answer(Refusal {
-                    problem,
-                    retry_after,
-                });
-            });
-        }
-    }
-
     pub fn tick(&mut self, now: Ps) {
         self.waking = false;
         self.turns(now);
@@ -529,24 +360,6 @@ impl Worker {
                 self.metrics.newer(newer.version(), newer.take_counts());
             }
             self.metrics.publish(&self.caps);
-        }
-    }
-
-    fn late_bodies(&mut self, now: Ps) {
-        if !self.policy.reads_bodies() {
-            return;
-        }
-        let late = self.kept.iter().filter_map(|(id, kept)| match kept {
-            Kept::Body { route, until, .. } if *until <= now => Some((*id, *route)),
-            _ => None,
-        });
-        let late: Vec<(u32, usize)> = late.collect();
-        if late.is_empty() {
-            return;
-        }
-        let others = Others::of(self.root);
-        for (id, route) in late {
-            others.act(id, || self.refuse(id, route, Problem::BodyLate));
         }
     }
 

@@ -2,11 +2,15 @@
 
 use crate::edits::unconfigured;
 use crate::measure::{BASELINE, Effort, Load, Variants};
+use host_tests::coalesce::answer;
 use host_tests::gateway::{Builder, Gateway, Route};
+use host_tests::idempotency::Service;
 use host_tests::redis::Redis;
 use serde_json::{Value, json};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Bytes, of answers that are stored.
@@ -15,6 +19,11 @@ const BUFFER: u32 = 4 << 20;
 
 pub fn run(picked: &[String], effort: Effort) {
     let redis = Redis::start();
+    // A thread that sleeps keeps to the time better than a timer of whole milliseconds.
+    let slow = Service::start(|_, _, stream| {
+        std::thread::sleep(Duration::from_millis(1));
+        answer(stream, "", &[b'x'; 1 << 10])
+    });
     let folder = TempDir::with_prefix("sluice-bench-").expect("a temporary folder");
     let tables = [1, 32, 256]
         .map(|connections| (connections, SIZES[0]))
@@ -23,7 +32,7 @@ pub fn run(picked: &[String], effort: Effort) {
     for (connections, (name, size)) in tables {
         let script = folder.path().join(format!("{size}.lua"));
         fs::write(&script, posts(size)).expect("the script can be written");
-        variants(&redis, connections, picked).measure(
+        variants(&redis, slow.address(), connections, picked).measure(
             &format!("POST with a key, answers of {name}, {connections} connections"),
             &load(connections, &script),
             effort,
@@ -55,7 +64,12 @@ end
     )
 }
 
-fn variants<'a>(redis: &'a Redis, connections: usize, picked: &'a [String]) -> Variants<'a> {
+fn variants<'a>(
+    redis: &'a Redis,
+    slow: SocketAddr,
+    connections: usize,
+    picked: &'a [String],
+) -> Variants<'a> {
     let mut variants = Variants::new(picked);
     // As the filters, it sees the bodies.
     variants.add(BASELINE, None, move || {
@@ -67,6 +81,15 @@ fn variants<'a>(redis: &'a Redis, connections: usize, picked: &'a [String]) -> V
     variants.add("idempotency, replay", None, move || {
         with_redis(redis).policy(policy("x-same-key"))
     });
+    // What a replay is to keep up with.
+    variants.add(
+        "wasm that does nothing, an upstream of 1 ms",
+        None,
+        move || {
+            let gateway = with_redis(redis).wasm("noop").edit(unconfigured);
+            gateway.edit(move |config| config.endpoints("origin", &[slow]))
+        },
+    );
     if connections == 256 {
         variants.add(
             "idempotency, first request, one callout each",

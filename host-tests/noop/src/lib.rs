@@ -1,6 +1,7 @@
 //! A filter that does nothing: what a request pays for having a filter at all. With the name of a header as its
-//! configuration it reads that header: what a filter pays that must look at a request. Benchmarks compare with both, and
-//! the tests of the harness use it.
+//! configuration it reads that header: what a filter pays that must look at a request. With a number it answers with so
+//! many bytes: what a filter pays that answers by itself. Benchmarks compare with all three, and the tests of the harness
+//! use it.
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -45,6 +46,11 @@ impl Context for Noop {}
 
 impl HttpContext for Noop {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        if let Ok(size) = self.header.parse::<usize>() {
+            let headers = vec![("content-type", "text/plain")];
+            let _ = hostcalls::send_http_response(200, headers, Some(&vec![b'x'; size]));
+            return Action::Pause;
+        }
         if !self.header.is_empty() {
             let _ = hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, &self.header);
         }

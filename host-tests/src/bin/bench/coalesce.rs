@@ -1,6 +1,6 @@
 //! The coalescing filter and other caches: what a hit costs, what a herd does, what an entry takes.
 
-use crate::edits::{answer_with, cache_v2, with_every_callback, without_filter};
+use crate::edits::{answer_with, cache_v2, reading, with_every_callback, without_filter};
 use crate::measure::{BASELINE, Effort, Load, Server, Start, Variants, family};
 use crate::proxies::{nginx, varnish};
 use crate::stampede;
@@ -108,6 +108,12 @@ fn hits(origin: SocketAddr, picked: &[String]) -> Variants<'_> {
     variants.add(BASELINE, None, move || {
         let builder = gateway().wasm("noop");
         builder.edit(with_every_callback).edit(answering)
+    });
+    variants.add("wasm that answers, and nothing else", None, move || {
+        let size = SIZE.to_string();
+        gateway()
+            .wasm("noop")
+            .edit(move |config| reading(config, &size))
     });
     variants.add("coalesce, hits", Some(0.80), gateway);
     variants.add("envoy cache_v2, hits", None, move || {

@@ -24,9 +24,17 @@ pub fn run(picked: &[String], effort: Effort) {
     let origin = Service::start(|message, _, stream| {
         if message.path.starts_with("/herd") {
             std::thread::sleep(SLOW);
-            return answer(stream, "cache-control: max-age=1\r\n", &[b'x'; SIZE]);
+            return answer(
+                stream,
+                "content-type: text/plain\r\ncache-control: max-age=1\r\n",
+                &[b'x'; SIZE],
+            );
         }
-        answer(stream, "cache-control: max-age=3600\r\n", &[b'x'; SIZE])
+        answer(
+            stream,
+            "content-type: text/plain\r\ncache-control: max-age=3600\r\n",
+            &[b'x'; SIZE],
+        )
     });
     let address = origin.address();
     hits(address, picked).measure(

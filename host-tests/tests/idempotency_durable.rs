@@ -83,9 +83,10 @@ fn a_request_is_sent_only_when_a_replica_knows_of_it() {
 fn an_answer_that_no_replica_has_is_not_recorded() {
     let redis = primary();
     let replica = Arc::new(replica_of(&redis));
-    let theirs = replica.clone();
+    // The service outlives the test, and must not keep the replica running.
+    let theirs = Arc::downgrade(&replica);
     let service = Service::start(move |_, number, stream| {
-        theirs.pause();
+        theirs.upgrade().expect("a replica").pause();
         made(stream, number)
     });
     let gateway = start(&redis, &service, json!({}));
@@ -109,9 +110,10 @@ fn an_answer_that_no_replica_has_is_not_recorded() {
 fn a_commit_that_is_repeated_waits_for_the_replica_as_well() {
     let redis = primary();
     let replica = Arc::new(replica_of(&redis));
-    let theirs = replica.clone();
+    // The service outlives the test, and must not keep the replica running.
+    let theirs = Arc::downgrade(&replica);
     let service = Service::start(move |_, number, stream| {
-        theirs.pause();
+        theirs.upgrade().expect("a replica").pause();
         made(stream, number)
     });
     let gateway = start(&redis, &service, json!({}));

@@ -43,6 +43,7 @@ pub fn run(picked: &[String], effort: Effort) {
             connections: 64,
             arguments: Vec::new(),
             filter: "sluice_coalesce",
+            answer: SIZE,
         },
         effort,
     );

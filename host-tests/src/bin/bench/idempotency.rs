@@ -20,9 +20,11 @@ const BUFFER: u32 = 4 << 20;
 pub fn run(picked: &[String], effort: Effort) {
     let redis = Redis::start();
     // A thread that sleeps keeps to the time better than a timer of whole milliseconds.
-    let slow = Service::start(|_, _, stream| {
+    let slow = Service::start(|message, _, stream| {
         std::thread::sleep(Duration::from_millis(1));
-        answer(stream, "", &[b'x'; 1 << 10])
+        let (_, size) = message.path.split_once("size=").expect("a size");
+        let size = size.parse().expect("a number");
+        answer(stream, "", &vec![b'x'; size])
     });
     let folder = TempDir::with_prefix("sluice-bench-").expect("a temporary folder");
     let tables = [1, 32, 256]
@@ -34,17 +36,18 @@ pub fn run(picked: &[String], effort: Effort) {
         fs::write(&script, posts(size)).expect("the script can be written");
         variants(&redis, slow.address(), connections, picked).measure(
             &format!("POST with a key, answers of {name}, {connections} connections"),
-            &load(connections, &script),
+            &load(connections, &script, size),
             effort,
         );
     }
 }
 
-fn load(connections: usize, script: &Path) -> Load {
+fn load(connections: usize, script: &Path, answer: usize) -> Load {
     Load {
         connections,
         arguments: vec!["-s".to_owned(), script.to_string_lossy().into_owned()],
         filter: "sluice_idempotency",
+        answer,
     }
 }
 
@@ -77,6 +80,13 @@ fn variants<'a>(
     });
     variants.add("idempotency, first request", None, move || {
         with_redis(redis).policy(policy("x-new-key"))
+    });
+    variants.add("idempotency, first request, stream", None, move || {
+        let mut policy = policy("x-new-key");
+        policy["redis"]["transport"] = "stream".into();
+        with_redis(redis)
+            .route(Route::IdempotencyStream)
+            .policy(policy)
     });
     variants.add("idempotency, replay", None, move || {
         with_redis(redis).policy(policy("x-same-key"))

@@ -1,6 +1,6 @@
 //! What the filters cost on a real Envoy: throughput of one worker as a ratio to a wasm filter that does nothing.
 //!
-//! `ROUNDS` and `SECONDS` (of one run) can be set; arguments pick variants by their names, or by the beginning with a `*`
+//! `ROUNDS` and `TURNS` (of a second, in a round) can be set; arguments pick variants by their names, or by the beginning with a `*`
 //! behind it.
 
 mod coalesce;
@@ -23,12 +23,13 @@ fn main() {
     };
     let effort = Effort {
         rounds: setting("ROUNDS", 5),
-        seconds: setting("SECONDS", 3),
+        turns: setting("TURNS", 3),
     };
     let picked: Vec<String> = std::env::args().skip(1).collect();
     println!(
-        "one worker, {} rounds of {} s; ratios to: {BASELINE}",
-        effort.rounds, effort.seconds
+        "one worker, {} rounds of {} turns of 1 s; ratios of requests per second, and of the gateway's processor time for \
+         one request (us), to: {BASELINE}",
+        effort.rounds, effort.turns
     );
     rate_limit::run(&picked, effort);
     idempotency::run(&picked, effort);

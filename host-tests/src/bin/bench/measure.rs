@@ -1,8 +1,9 @@
 //! Measures variants of a gateway against each other, and prints the table.
 //!
-//! A variant's gateway is started for each of its runs, as two instances of one configuration differ by more than two
-//! runs of one instance. The variants take turns, round by round, so that a slow moment of the machine hits all alike;
-//! each run is compared with the baseline's of the same round, and the medians are shown.
+//! A machine is not equally fast from one second to the next, so a variant and the baseline take turns of a second each, and
+//! a ratio is of what the two did in such pairs. Both are started anew for each round, as two instances of one
+//! configuration differ by more than two runs of one instance. The medians of the rounds are shown. The baseline is
+//! compared with another instance of itself too: how far that row is from 1 is how far any row may be off.
 
 use host_tests::gateway::{Builder, Gateway};
 use host_tests::tools;
@@ -15,16 +16,36 @@ struct Variant<'a> {
     name: String,
     /// The ratio to the baseline that is promised.
     goal: Option<f64>,
+    /// It answers with statuses other than 2xx and 3xx, and with nothing else.
+    refuses: bool,
     start: Start<'a>,
     samples: Vec<Sample>,
 }
 
+/// What a variant did in the turns of a round, and what the baseline did.
 struct Sample {
-    requests_per_second: f64,
-    /// Envoy's processor time for one request: steadier than the rate on a busy machine.
-    microseconds: f64,
+    own: Work,
+    baseline: Work,
     /// Commands in a callout, on average; none for a filter that made none.
     batch: Option<f64>,
+}
+
+#[derive(Default)]
+struct Work {
+    seconds: f64,
+    requests: f64,
+    /// Of the server: steadier than the rate on a busy machine.
+    processor_seconds: f64,
+}
+
+impl Work {
+    fn rate(&self) -> f64 {
+        self.requests / self.seconds
+    }
+
+    fn microseconds(&self) -> f64 {
+        self.processor_seconds * 1e6 / self.requests
+    }
 }
 
 /// What is measured.
@@ -67,14 +88,16 @@ pub struct Load {
     pub arguments: Vec<String>,
     /// The filter whose callouts are counted.
     pub filter: &'static str,
+    /// The bytes that an answer has at least, unless it is a refusal.
+    pub answer: usize,
 }
 
 /// How much is measured.
 #[derive(Clone, Copy)]
 pub struct Effort {
     pub rounds: usize,
-    /// Of one run.
-    pub seconds: usize,
+    /// Turns of a second for each variant in a round.
+    pub turns: usize,
 }
 
 /// Those variants whose names are among `picked`, or begin with one of them that ends with a `*`; all, if it is empty.
@@ -116,9 +139,17 @@ impl<'a> Variants<'a> {
             self.all.push(Variant {
                 name,
                 goal,
+                refuses: false,
                 start: Box::new(start),
                 samples: Vec::new(),
             });
+        }
+    }
+
+    /// The variant of this name answers with refusals only.
+    pub fn refusing(&mut self, name: &str) {
+        for variant in self.all.iter_mut().filter(|variant| variant.name == name) {
+            variant.refuses = true;
         }
     }
 
@@ -132,47 +163,96 @@ impl<'a> Variants<'a> {
         if self.is_empty() {
             return;
         }
+        let mut names = self.all.iter().map(|variant| variant.name.as_str());
+        let of_baseline = names.position(|name| name == BASELINE);
+        let of_baseline = of_baseline.expect("the baseline always runs");
         for _ in 0..effort.rounds {
+            let baseline = (self.all[of_baseline].start)();
+            send(&*baseline, load);
             for variant in &mut self.all {
                 let server = (variant.start)();
-                // To warm up.
-                send(&*server, load, 1);
-                variant.samples.push(sample(&*server, load, effort.seconds));
+                // To warm up: what is stored is stored, and limits are reached.
+                send(&*server, load);
+                let mut sample = Sample {
+                    own: Work::default(),
+                    baseline: Work::default(),
+                    batch: None,
+                };
+                for _ in 0..effort.turns {
+                    work(&*baseline, load, false, &mut sample.baseline);
+                    work(&*server, load, variant.refuses, &mut sample.own);
+                }
+                sample.batch = server.batch_size(load.filter);
+                variant.samples.push(sample);
             }
         }
         print(title, &self.all);
     }
 }
 
-fn sample(server: &dyn Server, load: &Load, seconds: usize) -> Sample {
+/// A turn.
+///
+/// # Panics
+/// When the requests are not answered as expected: what is broken is fast.
+fn work(server: &dyn Server, load: &Load, refuses: bool, sum: &mut Work) {
     let before = processor_time(server.pid());
-    let (requests_per_second, requests) = send(server, load, seconds);
-    Sample {
-        requests_per_second,
-        microseconds: (processor_time(server.pid()) - before) * 1e6 / requests,
-        batch: server.batch_size(load.filter),
-    }
+    let (run, text) = send(server, load);
+    sum.processor_seconds += processor_time(server.pid()) - before;
+    sum.seconds += run.requests / run.rate;
+    sum.requests += run.requests;
+    let refused = if refuses { run.requests } else { 0.0 };
+    let least = (run.requests - refused) * load.answer as f64;
+    assert!(
+        run.refused == refused && run.bytes >= least && !text.contains("Socket errors"),
+        "{refused} refusals were expected, and answers of {} bytes: {text}",
+        load.answer
+    );
 }
 
-/// Requests per second, and how many requests in all.
-fn send(server: &dyn Server, load: &Load, seconds: usize) -> (f64, f64) {
+/// Sends requests for a second.
+fn send(server: &dyn Server, load: &Load) -> (Run, String) {
     let output = Command::new(tools::wrk())
-        .args(["-t", "1", "-c", &load.connections.to_string()])
-        .args(["-d", &format!("{seconds}s")])
+        .args(["-t", "1", "-d", "1s", "-c", &load.connections.to_string()])
         .args(&load.arguments)
         .arg(server.url())
         .output()
         .expect("wrk runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let number = |text: &str| text.trim().parse().ok();
-    let rate = text
-        .lines()
-        .find_map(|line| number(line.strip_prefix("Requests/sec:")?));
-    let requests = text
-        .lines()
-        .find_map(|line| number(line.split_once(" requests in")?.0));
-    rate.zip(requests)
-        .unwrap_or_else(|| panic!("wrk prints no rate: {text}"))
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let run = Run::read(&text).unwrap_or_else(|| panic!("wrk prints no rate: {text}"));
+    (run, text)
+}
+
+/// What `wrk` says of a run.
+struct Run {
+    rate: f64,
+    requests: f64,
+    refused: f64,
+    bytes: f64,
+}
+
+impl Run {
+    fn read(text: &str) -> Option<Self> {
+        let number = |text: &str| text.trim().parse::<f64>().ok();
+        let after = |name: &str| text.lines().find_map(|line| line.trim().strip_prefix(name));
+        let (requests, read) = text
+            .lines()
+            .find_map(|line| line.split_once(" requests in "))?;
+        let read = read.split_once(", ")?.1.strip_suffix(" read")?;
+        let digits = read.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match read.strip_prefix(digits)? {
+            "B" => 1.0,
+            "KB" => 1024.0,
+            "MB" => 1024.0 * 1024.0,
+            "GB" => 1024.0 * 1024.0 * 1024.0,
+            _ => return None,
+        };
+        Some(Self {
+            rate: number(after("Requests/sec:")?)?,
+            requests: number(requests)?,
+            refused: after("Non-2xx or 3xx responses:").map_or(Some(0.0), number)?,
+            bytes: number(digits)? * unit,
+        })
+    }
 }
 
 /// Seconds of processor time that a process and its children have taken, all their threads together.
@@ -213,30 +293,26 @@ fn stat(pid: u32) -> Option<Vec<String>> {
 }
 
 fn print(title: &str, variants: &[Variant<'_>]) {
-    let baseline = variants
-        .iter()
-        .find(|variant| variant.name == BASELINE)
-        .expect("the baseline always runs");
     println!();
     println!(
-        "{title:48} {:>9} {:>7} {:>15} {:>6} {:>8} {:>6}",
-        "req/s", "ratio", "min - max", "goal", "us", "batch"
+        "{title:50} {:>7} {:>6} {:>13} {:>5} {:>7} {:>6} {:>6}",
+        "req/s", "ratio", "min - max", "goal", "us", "ratio", "batch"
     );
     for variant in variants {
         let of = |value: fn(&Sample) -> f64| sorted(variant.samples.iter().map(value));
-        let pairs = variant.samples.iter().zip(&baseline.samples);
-        let ratios =
-            sorted(pairs.map(|(own, base)| own.requests_per_second / base.requests_per_second));
+        let ratios = of(|sample| sample.own.rate() / sample.baseline.rate());
+        let processor = of(|sample| sample.baseline.microseconds() / sample.own.microseconds());
         let batches = sorted(variant.samples.iter().filter_map(|sample| sample.batch));
         println!(
-            "{:48} {:>9.0} {:>7.3} {:>7.3} - {:.3} {:>6} {:>8.2} {:>6}",
+            "{:50} {:>7.0} {:>6.3} {:>5.3} - {:.3} {:>5} {:>7.2} {:>6.3} {:>6}",
             variant.name,
-            median(&of(|sample| sample.requests_per_second)).unwrap_or_default(),
+            median(&of(|sample| sample.own.rate())).unwrap_or_default(),
             median(&ratios).unwrap_or_default(),
             ratios.first().copied().unwrap_or_default(),
             ratios.last().copied().unwrap_or_default(),
             text(variant.goal, 2),
-            median(&of(|sample| sample.microseconds)).unwrap_or_default(),
+            median(&of(|sample| sample.own.microseconds())).unwrap_or_default(),
+            median(&processor).unwrap_or_default(),
             text(median(&batches), 1),
         );
     }

@@ -17,6 +17,7 @@ pub fn run(picked: &[String], effort: Effort) {
             .map(Into::into)
             .into(),
         filter: "sluice_rate_limit",
+        answer: 0,
     };
     variants(&redis, Behind::Origin, picked).measure("an origin behind the gateway", &load, effort);
     variants(&redis, Behind::Nothing, picked).measure(
@@ -174,6 +175,8 @@ fn variants<'a>(redis: &'a Redis, behind: Behind, picked: &'a [String]) -> Varia
             with_redis(redis).policy(policy)
         }),
     );
+    variants.refusing("rate-limit local, denied");
+    variants.refusing("rate-limit strict, denied");
     variants
 }
 

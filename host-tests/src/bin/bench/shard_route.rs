@@ -22,6 +22,7 @@ pub fn run(picked: &[String], effort: Effort) {
             .map(Into::into)
             .into(),
         filter: "sluice_shard_route",
+        answer: 0,
     };
     let origin = host_tests::origin::Origin::start();
     let behind = variants(origin.address(), false, picked);

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::thread;
 
 use host_tests::client::Response;
-use host_tests::gateway::Gateway;
+use host_tests::gateway::{Gateway, Route};
 use host_tests::idempotency::{
     ACCOUNT, Service, assert_replay, gateway, made, pay, policy, told, until_event,
 };
@@ -110,6 +111,41 @@ fn bodies_of_any_length_are_compared_and_replayed_whole() {
     assert_eq!(told(&other), (422, "key-reused".to_owned()));
     assert_eq!(service.count(), runs + 1);
     assert_sound(&gateway);
+}
+
+/// What Redis answers to a batch is as long as all answers in it together.
+#[test]
+fn large_answers_are_replayed_to_many_at_once() {
+    const CLIENTS: usize = 40;
+    let redis = Redis::start();
+    let service = echo();
+    for transport in ["callout", "stream"] {
+        let route = json!({"max_request_body": "960KiB", "max_response_body": "960KiB"});
+        let policy = policy(json!({"transport": transport}), route);
+        let mut builder = gateway(service.address(), policy);
+        if transport == "stream" {
+            builder = builder.route(Route::IdempotencyStream);
+        }
+        let gateway = builder.redis(&redis).start();
+        for length in [64 * KIB, 900 * KIB] {
+            let key = format!("{transport}-{length}");
+            let sent = body(length);
+            let first = send(&gateway, "/pay", &key, &sent);
+            assert_eq!((first.status, first.body == sent), (201, true), "{key}");
+            let replays: Vec<Response> = thread::scope(|scope| {
+                let client = || scope.spawn(|| send(&gateway, "/pay", &key, &sent));
+                let clients: Vec<_> = (0..CLIENTS).map(|_| client()).collect();
+                let replays = clients.into_iter().map(|client| client.join().unwrap());
+                replays.collect()
+            });
+            for replay in &replays {
+                assert_eq!((replay.status, replay.body.len()), (201, length), "{key}");
+                assert_replay(replay, &first);
+            }
+        }
+        assert_sound(&gateway);
+    }
+    assert_eq!(service.count(), 4);
 }
 
 /// Row 26.

@@ -43,6 +43,7 @@ impl Store {
             retention: Duration::from_secs(3_600),
             route: "pay".into(),
             key: key.as_bytes().to_vec(),
+            max_answer: 0,
             at: 0,
         })
     }

@@ -19,6 +19,9 @@ use std::collections::BTreeMap;
 /// How often a key is freed that could not be freed at first.
 const RELEASE_TRIES: u32 = 3;
 
+/// Bytes of a stored answer besides its body.
+const HEAD: usize = 64 << 10;
+
 /// What a stream does now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
@@ -281,6 +284,7 @@ impl<S: Store> Registry<S> {
             retention: route.retention,
             route: route.name.clone(),
             key,
+            max_answer: route.max_response_body.saturating_add(HEAD),
             at: now,
         };
         let exchange = Exchange::begin(index, claim, hold, &mut cx);

@@ -89,6 +89,7 @@ impl Keys {
     fn acquire(&self, claim: &Claim) -> Command {
         let mut command = Command::new(ACQUIRE, 2);
         command.durable = true;
+        command.reply = claim.max_answer;
         command.bytes(&self.record(&claim.scope));
         command.bytes(&self.fence(&claim.scope));
         command.bytes(claim.fingerprint.bytes());

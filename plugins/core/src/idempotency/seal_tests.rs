@@ -171,6 +171,7 @@ fn each_attempt_has_a_nonce_of_its_own() {
         retention: Duration::from_secs(10),
         route: "r".into(),
         key: b"k".to_vec(),
+        max_answer: 0,
         at: 0,
     };
     let nonces = [

@@ -47,6 +47,8 @@ pub struct Claim {
     pub route: String,
     /// As the client chose it; for operators to read.
     pub key: Vec<u8>,
+    /// Bytes of the longest answer that its route stores.
+    pub max_answer: usize,
     /// When it began.
     pub at: Ps,
 }

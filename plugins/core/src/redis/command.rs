@@ -40,6 +40,8 @@ pub struct Command {
     pub script: usize,
     /// What it writes is to be as durable as its pipeline can have it.
     pub durable: bool,
+    /// Bytes that the reply may have, where that is more than a few.
+    pub reply: usize,
     arguments: usize,
     /// The key count, the keys and the arguments, encoded.
     tail: Vec<u8>,
@@ -52,6 +54,7 @@ impl Command {
         let mut command = Self {
             script,
             durable: false,
+            reply: 0,
             arguments: 0,
             tail: Vec::with_capacity(160),
         };

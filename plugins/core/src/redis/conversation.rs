@@ -4,13 +4,14 @@
 //! Redis answers in order. So the batches that wait form a queue, and a reply that does not come holds up all behind
 //! it: when the first is overdue the connection has to be given up, and with it every batch on it.
 
+use super::pipe::MOST_REPLIED;
 use super::resp::{self, DecodeError, Reply};
 use super::trouble::Trouble;
 use crate::gcra::Ps;
 use std::collections::VecDeque;
 
-/// Replies are kept up to this size while they are incomplete; ours are a few bytes a command.
-const MAX_PENDING: usize = 16 * 1024 * 1024;
+/// Replies are kept up to this size while they are incomplete: somewhat more than is asked for in a batch.
+const MAX_PENDING: usize = MOST_REPLIED + (2 << 20);
 
 #[derive(Debug)]
 struct Waiting {

@@ -16,8 +16,11 @@ use super::trouble::Trouble;
 use crate::gcra::{PS_PER_S, Ps};
 use std::collections::VecDeque;
 
-/// Commands that may wait, as a multiple of what one batch holds.
-const WAITING_BATCHES: usize = 64;
+/// Commands that may wait to be sent.
+const MOST_WAITING: usize = 8_192;
+
+/// The replies to a batch together: the gateway drops a callout whose response is longer than 32 MiB.
+pub(super) const MOST_REPLIED: usize = 30 << 20;
 
 /// The gateway counts whole milliseconds, from when its current round of events began: so early may it be.
 pub(crate) const HOST_TIME: Ps = 5 * PS_PER_S / 1_000;
@@ -166,7 +169,7 @@ impl<T> Pipe<T> {
     /// # Errors
     /// When Redis is not to be asked now; the command is dropped.
     pub fn push(&mut self, command: Command, tag: T, deadline: Ps, now: Ps) -> Result<(), Trouble> {
-        if self.waiting.len() >= self.limits.max_commands.saturating_mul(WAITING_BATCHES) {
+        if self.waiting.len() >= MOST_WAITING {
             return Err(Trouble::Overloaded);
         }
         if !self.breaker.admits(now) {
@@ -210,6 +213,7 @@ impl<T> Pipe<T> {
         };
         let mut entries = Vec::new();
         let mut deadline = now;
+        let mut replied = 0_usize;
         while entries.len() < self.limits.max_commands {
             let Some(entry) = self.waiting.pop_front() else {
                 break;
@@ -218,7 +222,10 @@ impl<T> Pipe<T> {
                 late(entry.tag, Trouble::Timeout);
                 continue;
             }
-            if !entries.is_empty() && body.len() + entry.command.size() > self.limits.max_bytes {
+            replied = replied.saturating_add(entry.command.reply);
+            let fits = body.len() + entry.command.size() <= self.limits.max_bytes
+                && replied <= MOST_REPLIED;
+            if !fits && !entries.is_empty() {
                 self.waiting.push_front(entry);
                 break;
             }

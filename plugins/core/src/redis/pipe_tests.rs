@@ -230,7 +230,7 @@ fn a_batch_the_gateway_refuses_fails_at_once() {
 #[test]
 fn the_queue_is_bounded() {
     let mut pipe = pipe();
-    for tag in 0..3 * WAITING_BATCHES as u32 {
+    for tag in 0..MOST_WAITING as u32 {
         push(&mut pipe, tag).unwrap();
     }
     assert_eq!(push(&mut pipe, 0), Err(Trouble::Overloaded));
@@ -244,6 +244,28 @@ fn bytes_are_bounded_too_but_one_command_always_goes() {
     push(&mut pipe, 2).unwrap();
     assert_eq!(send(&mut pipe, 1, 0).0, 1);
     assert_eq!(send(&mut pipe, 2, 0).0, 1);
+}
+
+#[test]
+fn replies_that_may_be_long_are_asked_for_a_few_at_a_time() {
+    let mut pipe = pipe();
+    for (tag, reply) in [
+        (1, 20 << 20),
+        (2, 20 << 20),
+        (3, 10 << 20),
+        (4, 40 << 20),
+        (5, 0),
+    ] {
+        let mut command = Command::new(0, 0);
+        command.reply = reply;
+        pipe.push(command, tag, 100, 50).unwrap();
+    }
+    let sizes = [1, 2, 3, 4].map(|token| {
+        let (size, _) = send(&mut pipe, token, 50);
+        pipe.replied(token, Err(Trouble::Timeout), 50, |_, _| ());
+        size
+    });
+    assert_eq!(sizes, [1, 2, 1, 1]);
 }
 
 #[test]

@@ -119,6 +119,7 @@ pub fn claim_of(token: u8, key: &[u8], body: &[u8]) -> Arc<Claim> {
         retention: Duration::from_secs(3600),
         route: "pay".into(),
         key: key.to_vec(),
+        max_answer: 0,
         at: 0,
     })
 }

@@ -34,6 +34,7 @@ pub fn claim_for(key: &str, token: u8, body: &[u8]) -> Arc<Claim> {
         retention: Duration::from_secs(3_600),
         route: "pay".into(),
         key: key.as_bytes().to_vec(),
+        max_answer: 0,
         at: 0,
     })
 }

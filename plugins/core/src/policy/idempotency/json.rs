@@ -190,8 +190,9 @@ pub struct RouteJson {
     /// it.
     pub(super) max_request_body: Option<Size<0, { 64 * MIB }>>,
     /// Of an answer with a longer body, or one that is streamed, only a tombstone is stored: retries are told so, and
-    /// never run again. Less than `gateway_buffer`; default: 512 KiB, but at most half of it.
-    pub(super) max_response_body: Option<Size<0, { 64 * MIB }>>,
+    /// never run again. Less than `gateway_buffer`; default: 512 KiB, but at most half of it. No more than fits into what
+    /// the gateway takes from Redis in one reply.
+    pub(super) max_response_body: Option<Size<0, { 24 * MIB }>>,
     /// Which header fields of the first answer a replay repeats. Default: all that can be repeated.
     pub(super) replay_headers: Option<ReplayHeadersJson>,
     /// What becomes of a request that the upstream did not answer in time.

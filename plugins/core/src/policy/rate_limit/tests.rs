@@ -78,7 +78,7 @@ fn the_redis_example_takes_the_other_defaults() {
     assert_eq!(redis.breaker, breaker);
     let batch = Batch {
         max_commands: 128,
-        max_bytes: 65_536,
+        max_bytes: 1 << 20,
         in_flight: 1,
     };
     assert_eq!(redis.batch, batch);

@@ -216,7 +216,7 @@ impl Default for BatchJson {
     fn default() -> Self {
         Self {
             max_commands: Int(128),
-            max_bytes: Size(64 << 10),
+            max_bytes: Size(1 << 20),
             in_flight: Int(1),
         }
     }

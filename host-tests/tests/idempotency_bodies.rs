@@ -148,6 +148,52 @@ fn large_answers_are_replayed_to_many_at_once() {
     assert_eq!(service.count(), 4);
 }
 
+/// As large as a policy may have them.
+#[test]
+fn the_largest_answers_are_replayed_whole() {
+    const LENGTH: usize = 24 << 20;
+    const BUFFER: usize = 32 << 20;
+    let redis = Redis::start();
+    let service = Service::start(|_, _, stream| {
+        write!(
+            stream,
+            "HTTP/1.1 201 Created\r\ncontent-length: {LENGTH}\r\n\r\n"
+        )?;
+        stream.write_all(&body(LENGTH))?;
+        Ok(true)
+    });
+    for transport in ["callout", "stream"] {
+        let mut policy = policy(
+            json!({"transport": transport}),
+            json!({"max_response_body": "24MiB"}),
+        );
+        policy["gateway_buffer"] = "32MiB".into();
+        policy["worker"] = json!({"max_held": "64MiB"});
+        let mut builder = gateway(service.address(), policy).edit(|config| {
+            config.listener("gateway")["per_connection_buffer_limit_bytes"] = BUFFER.into();
+        });
+        if transport == "stream" {
+            builder = builder.route(Route::IdempotencyStream);
+        }
+        let gateway = builder.redis(&redis).start();
+        let first = send(&gateway, "/pay", transport, b"");
+        assert_eq!(
+            (first.status, first.body.len()),
+            (201, LENGTH),
+            "{transport}"
+        );
+        let replay = send(&gateway, "/pay", transport, b"");
+        assert_eq!(
+            (replay.status, replay.body.len()),
+            (201, LENGTH),
+            "{transport}"
+        );
+        assert_replay(&replay, &first);
+        assert_sound(&gateway);
+    }
+    assert_eq!(service.count(), 2);
+}
+
 /// Row 26.
 #[test]
 fn an_answer_that_is_too_long_passes_whole_and_is_not_kept() {

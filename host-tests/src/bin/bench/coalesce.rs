@@ -1,7 +1,7 @@
 //! The coalescing filter and other caches: what a hit costs, what a herd does, what an entry takes.
 
 use crate::edits::{answer_with, cache_v2, reading, with_every_callback, without_filter};
-use crate::measure::{BASELINE, Effort, Load, Server, Start, Variants, family};
+use crate::measure::{BASELINE, Effort, Load, Server, Start, Variants, family, is_picked};
 use crate::proxies::{nginx, varnish};
 use crate::stampede;
 use host_tests::client;
@@ -47,11 +47,10 @@ pub fn run(picked: &[String], effort: Effort) {
         },
         effort,
     );
-    let is_picked = |name: &str| picked.is_empty() || picked.iter().any(|pick| pick == name);
-    if is_picked("stampede") {
+    if is_picked(picked, "stampede") {
         stampede::run(&origin, &servers(address));
     }
-    if is_picked("memory") {
+    if is_picked(picked, "memory") {
         memory(&origin, &servers(address));
     }
 }

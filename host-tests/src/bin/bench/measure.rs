@@ -100,10 +100,19 @@ pub struct Effort {
     pub turns: usize,
 }
 
-/// Those variants whose names are among `picked`, or begin with one of them that ends with a `*`; all, if it is empty.
+/// Those variants whose names are picked, and the baseline.
 pub struct Variants<'a> {
     picked: &'a [String],
     all: Vec<Variant<'a>>,
+}
+
+/// Whether a name is among `picked`, or begins with one of them that ends with a `*`; each is, if there are none.
+pub fn is_picked(picked: &[String], name: &str) -> bool {
+    let is = |pick: &String| match pick.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == pick,
+    };
+    picked.is_empty() || picked.iter().any(is)
 }
 
 impl<'a> Variants<'a> {
@@ -131,11 +140,7 @@ impl<'a> Variants<'a> {
         start: impl Fn() -> Box<dyn Server> + 'a,
     ) {
         let name = name.into();
-        let is = |pick: &String| match pick.strip_suffix('*') {
-            Some(beginning) => name.starts_with(beginning),
-            None => name == *pick,
-        };
-        if self.picked.is_empty() || name == BASELINE || self.picked.iter().any(is) {
+        if name == BASELINE || is_picked(self.picked, &name) {
             self.all.push(Variant {
                 name,
                 goal,

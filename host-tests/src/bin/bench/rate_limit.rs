@@ -4,27 +4,48 @@ use crate::edits::{
     answer_directly, local_ratelimit, lua, reading, unconfigured, with_every_callback,
     without_filter,
 };
-use crate::measure::{BASELINE, Effort, Load, Variants};
+use crate::measure::{BASELINE, Effort, Load, Variants, is_picked};
 use host_tests::gateway::{Builder, Gateway, Route};
 use host_tests::redis::Redis;
 use serde_json::{Value, json};
 
 pub fn run(picked: &[String], effort: Effort) {
     let redis = Redis::start();
-    let load = Load {
-        connections: 32,
-        arguments: ["-H", "x-api-key: 8e03978e-40d5-43e8-bc93-6894a57f9324"]
-            .map(Into::into)
-            .into(),
-        filter: "sluice_rate_limit",
-        answer: 0,
-    };
+    let load = load(32);
     variants(&redis, Behind::Origin, picked).measure("an origin behind the gateway", &load, effort);
     variants(&redis, Behind::Nothing, picked).measure(
         "nothing behind it: the gateway answers by itself",
         &load,
         effort,
     );
+    // What it gains that those who wait go together.
+    let crowd: Vec<String> = [
+        "rate-limit strict, direct",
+        "rate-limit strict, stream",
+        "rate-limit strict, one callout each",
+    ]
+    .into_iter()
+    .filter(|name| is_picked(picked, name))
+    .map(Into::into)
+    .collect();
+    if !crowd.is_empty() {
+        variants(&redis, Behind::Nothing, &crowd).measure(
+            "the same, 256 connections",
+            &self::load(256),
+            effort,
+        );
+    }
+}
+
+fn load(connections: usize) -> Load {
+    Load {
+        connections,
+        arguments: ["-H", "x-api-key: 8e03978e-40d5-43e8-bc93-6894a57f9324"]
+            .map(Into::into)
+            .into(),
+        filter: "sluice_rate_limit",
+        answer: 0,
+    }
 }
 
 /// What answers the requests that pass.

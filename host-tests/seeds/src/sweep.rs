@@ -13,8 +13,6 @@ const LINES: usize = 60;
 pub struct Filter {
     /// Its crate, and its file in `dist/`.
     pub name: &'static str,
-    /// The test that plays its seeds.
-    pub test: &'static str,
     /// Plays a seed. The number chooses a bug of a build that has some.
     pub play: fn(&Module, u64, Option<usize>) -> Played,
     /// What a seed draws, for who looks into a failure.
@@ -126,8 +124,10 @@ pub fn test(filter: &Filter, seeds: u64) {
 
 /// The command that plays one seed.
 fn replay(filter: &Filter, seed: u64) -> String {
-    let test = filter.test;
-    format!("\n    SEED={seed} cargo test -p sluice-seeds --test {test} -- --nocapture\n")
+    let module = filter.name.replace('-', "_");
+    format!(
+        "\n    SEED={seed} cargo test -p sluice-seeds --test seeds {module}::no_seed -- --nocapture\n"
+    )
 }
 
 /// What to say of a run that broke promises.

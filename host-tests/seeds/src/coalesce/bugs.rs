@@ -6,7 +6,6 @@ use crate::violation::Invariant::{Answer, Crash, Fresh, Herd, Leftover, Metrics,
 /// All of them, and where they go.
 pub const TABLE: Table = Table {
     bugs: BUGS,
-    crates: &["core", "host", "coalesce"],
     scripts: ("", &[]),
     load: (
         "plugins/coalesce/src/worker.rs",

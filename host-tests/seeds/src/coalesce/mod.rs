@@ -20,7 +20,6 @@ use sluice_embed::Module;
 /// How it is played.
 pub const FILTER: Filter = Filter {
     name: "coalesce",
-    test: "coalesce_seeds",
     play,
     about,
     bugs: bugs::TABLE,

@@ -8,7 +8,6 @@ use crate::violation::Invariant::{
 /// All of them, and where they go.
 pub const TABLE: Table = Table {
     bugs: BUGS,
-    crates: &["core", "host", "idempotency"],
     scripts: (
         "plugins/core/src/idempotency/scripts.rs",
         &[

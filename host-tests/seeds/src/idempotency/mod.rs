@@ -19,7 +19,6 @@ use sluice_embed::Module;
 /// How it is played.
 pub const FILTER: Filter = Filter {
     name: "idempotency",
-    test: "idempotency_seeds",
     play,
     about,
     bugs: bugs::TABLE,

@@ -1,8 +1,9 @@
-//! Builds the filter with the bugs in it.
+//! Builds the filters with the bugs in them: all filters from one copy of the sources, so that what they share is
+//! compiled once.
 
-use super::Edit;
+use super::{Edit, numbered};
 use crate::modules::root;
-use crate::sweep::Filter;
+use crate::sweep::FILTERS;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,24 +37,24 @@ pub fn planted_script(file: &str, text: &str) -> &'static str {
 }
 "#;
 
-/// Builds it in a folder of its own under the target directory, where dependencies stay built. Answers the file.
+/// Builds them in a folder of their own under the target directory, where dependencies stay built. Answers where they are.
 ///
 /// # Panics
 /// When an edit does not fit its file any more, or the build fails.
 #[must_use]
-pub fn build(filter: &Filter) -> PathBuf {
+pub fn build() -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let folder = target.join("planted").join(filter.name);
-    // Not one for all filters: Cargo takes the crates of two workspaces for the same when their paths within are.
+    let folder = target.join("planted");
+    // Not the repository's: Cargo takes the crates of two workspaces for the same when their paths within are.
     let built = folder.join("target");
     fs::create_dir_all(&folder).unwrap();
-    write(&folder.join("Cargo.toml"), &workspace(filter));
+    write(&folder.join("Cargo.toml"), &workspace());
     write(
         &folder.join("Cargo.lock"),
         &read(&root().join("Cargo.lock")),
     );
-    for (file, text) in edited_sources(filter) {
+    for (file, text) in edited_sources() {
         let text = if file.ends_with("Cargo.toml") {
             without_tests(&text)
         } else {
@@ -69,8 +70,6 @@ pub fn build(filter: &Filter) -> PathBuf {
             "--offline",
             "--target",
             "wasm32-wasip1",
-            "-p",
-            filter.name,
         ])
         .current_dir(&folder)
         .env("CARGO_TARGET_DIR", &built)
@@ -82,15 +81,17 @@ pub fn build(filter: &Filter) -> PathBuf {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let file = format!(
-        "wasm32-wasip1/release/{}.wasm",
-        filter.name.replace('-', "_")
-    );
-    built.join(file)
+    built.join("wasm32-wasip1/release")
+}
+
+/// The crates that are copied, below `plugins/`.
+fn crates() -> impl Iterator<Item = &'static str> {
+    let filters = FILTERS.iter().map(|filter| filter.name);
+    ["core", "host"].into_iter().chain(filters)
 }
 
 /// The workspace's own manifest with fewer members, and a profile that builds fast.
-fn workspace(filter: &Filter) -> String {
+fn workspace() -> String {
     let manifest = read(&root().join("Cargo.toml"));
     let (head, rest) = manifest.split_once("members = [").unwrap();
     let (_, rest) = rest.split_once(']').unwrap();
@@ -99,8 +100,7 @@ fn workspace(filter: &Filter) -> String {
         .split_inclusive('\n')
         .filter(|line| !line.trim_start().starts_with('#'))
         .collect();
-    let members = filter.bugs.crates.iter();
-    let members: Vec<_> = members.map(|name| format!("\"plugins/{name}\"")).collect();
+    let members: Vec<_> = crates().map(|name| format!("\"plugins/{name}\"")).collect();
     let members = members.join(", ");
     format!(
         "{head}members = [{members}]{rest}\n[profile.release]\nopt-level = 1\npanic = \"abort\"\nstrip = true\n"
@@ -119,14 +119,13 @@ fn without_tests(manifest: &str) -> String {
 }
 
 /// The sources of the crates with all edits in them, by their paths in the repository.
-fn edited_sources(filter: &Filter) -> BTreeMap<String, String> {
+fn edited_sources() -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
-    let table = &filter.bugs;
-    for name in table.crates {
+    for name in crates() {
         collect(&root(), Path::new(&format!("plugins/{name}")), &mut files);
     }
     let mut scripts = String::from("const SCRIPT_EDITS: &[(usize, &str, &str, &str)] = &[");
-    for (number, bug) in (1..).zip(table.bugs) {
+    for (number, bug) in FILTERS.into_iter().flat_map(numbered) {
         for Edit { file, old, new } in bug.edits {
             let text = files
                 .get_mut(*file)
@@ -159,16 +158,18 @@ fn edited_sources(filter: &Filter) -> BTreeMap<String, String> {
         assert_eq!(text.matches(old).count(), 1, "{old:?} in {file}");
         *text = text.replace(old, new);
     };
-    let (including, names) = table.scripts;
-    for name in names {
-        let include = format!("include_str!(\"{name}.lua\")");
-        let script = name.rsplit('/').next().unwrap_or(name);
-        let planted = format!("crate::planted_script({script:?}, {include})");
-        edit(including, &include, &planted);
+    for table in FILTERS.map(|filter| &filter.bugs) {
+        let (including, names) = table.scripts;
+        for name in names {
+            let include = format!("include_str!(\"{name}.lua\")");
+            let script = name.rsplit('/').next().unwrap_or(name);
+            let planted = format!("crate::planted_script({script:?}, {include})");
+            edit(including, &include, &planted);
+        }
+        let (file, load) = table.load;
+        let plant = "sluice_core::plant(configuration::environment(\"PLANTED\").and_then(|bug| bug.parse().ok()).unwrap_or(0));";
+        edit(file, load, &format!("{plant} {load}"));
     }
-    let (file, load) = table.load;
-    let plant = "sluice_core::plant(configuration::environment(\"PLANTED\").and_then(|bug| bug.parse().ok()).unwrap_or(0));";
-    edit(file, load, &format!("{plant} {load}"));
     if let Some(library) = files.get_mut("plugins/core/src/lib.rs") {
         library.push_str(SWITCHES);
         library.push_str(&scripts);

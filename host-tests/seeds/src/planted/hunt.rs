@@ -1,10 +1,15 @@
 //! Looks for planted bugs.
 
-use super::{Bug, build};
+use super::{Bug, build, numbered};
 use crate::sweep::{Filter, failure};
 use crate::violation::Violation;
 use sluice_embed::Module;
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Where the filters with the bugs are; built once for all hunts of a process.
+static BUILT: LazyLock<PathBuf> = LazyLock::new(build);
 
 /// Seeds that the same build is tried with while no bug is switched on.
 const SOUND: u64 = 100;
@@ -32,16 +37,18 @@ fn caught(
 /// # Panics
 /// When a bug is not caught.
 pub fn hunt(filter: &Filter, seeds: u64) {
-    let module = crate::modules::compile(&build(filter));
+    let file = format!("{}.wasm", filter.name.replace('-', "_"));
+    let module = crate::modules::compile(&BUILT.join(file));
+    let bugs: Vec<_> = numbered(filter).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut missed = Vec::new();
         loop {
             let place = next.fetch_add(1, Ordering::Relaxed);
-            let Some(bug) = filter.bugs.bugs.get(place) else {
+            let Some((number, bug)) = bugs.get(place) else {
                 return missed;
             };
-            match caught(filter, &module, place + 1, bug, seeds) {
+            match caught(filter, &module, *number, bug, seeds) {
                 Some((seed, violation)) => println!(
                     "{}: seed {seed}, {:?}: {}",
                     bug.name, violation.invariant, violation.text

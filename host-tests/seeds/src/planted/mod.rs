@@ -1,25 +1,31 @@
 //! Bugs that are planted to see that the checks find them: edits to a copy of a filter's sources. All are built into
-//! one filter, each behind a switch that the copy reads from its VM's environment.
+//! one build, each behind a switch that the copy reads from its VM's environment.
 
 mod build;
 mod hunt;
 
+use crate::sweep::{FILTERS, Filter};
 use crate::violation::Invariant;
 pub use build::build;
 pub use hunt::hunt;
 
-/// The variable of a VM's environment that chooses a bug, by its number in the table from 1 on.
+/// The variable of a VM's environment that chooses a bug, by its number.
 pub const SWITCH: &str = "PLANTED";
 
 /// The bugs of a filter, and where its sources are.
 pub struct Table {
     pub bugs: &'static [Bug],
-    /// What is copied and built, below `plugins/`.
-    pub crates: &'static [&'static str],
     /// The file that includes the scripts, and the scripts as it names them.
     pub scripts: (&'static str, &'static [&'static str]),
     /// The file and the text before which the switch is read: where the policy is loaded.
     pub load: (&'static str, &'static str),
+}
+
+/// The bugs of a filter with their numbers: from 1 on, through all filters.
+fn numbered(filter: &Filter) -> impl Iterator<Item = (usize, &'static Bug)> + use<> {
+    let earlier = FILTERS.iter().take_while(|other| other.name != filter.name);
+    let first: usize = 1 + earlier.map(|other| other.bugs.bugs.len()).sum::<usize>();
+    (first..).zip(filter.bugs.bugs)
 }
 
 /// A bug.

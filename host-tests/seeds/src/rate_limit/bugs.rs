@@ -13,7 +13,6 @@ const TAKE: &str = "plugins/core/src/rate_limit/take.lua";
 /// All of them, and where they go.
 pub const TABLE: Table = Table {
     bugs: BUGS,
-    crates: &["core", "host", "rate-limit"],
     scripts: (
         "plugins/core/src/rate_limit/scripts.rs",
         &["take", "refund"],

@@ -16,7 +16,6 @@ use sluice_embed::Module;
 /// How it is played.
 pub const FILTER: Filter = Filter {
     name: "rate-limit",
-    test: "rate_limit_seeds",
     play,
     about,
     bugs: bugs::TABLE,

@@ -1,0 +1,8 @@
+//! The coalescing filter on a real Envoy.
+
+mod answers;
+mod bloom;
+mod flights;
+mod http2;
+mod memory;
+mod public_tests;

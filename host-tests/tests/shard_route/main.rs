@@ -1,0 +1,7 @@
+//! The shard router on a real Envoy, with a real Redis.
+
+mod caps;
+mod keys;
+mod migration;
+mod refresh;
+mod writes;

@@ -41,6 +41,9 @@ impl Envoy {
     ///
     /// # Errors
     /// Its log, when it ends instead of becoming ready.
+    ///
+    /// # Panics
+    /// When it does neither.
     pub fn try_start(
         config: Config,
         workers: usize,
@@ -53,11 +56,18 @@ impl Envoy {
             Some(_) => Some(true),
             None => is_ready(admin).then_some(false),
         });
-        if ended == Some(false) {
-            envoy.process = Some(process);
-            Ok(envoy)
-        } else {
-            Err(process.log())
+        match ended {
+            Some(false) => {
+                envoy.process = Some(process);
+                Ok(envoy)
+            }
+            Some(true) => Err(process.log()),
+            // A busy machine: this says nothing of the configuration.
+            None => panic!(
+                "envoy neither ends nor is ready after {:?}:\n{}",
+                wait::PATIENCE,
+                process.log()
+            ),
         }
     }
 

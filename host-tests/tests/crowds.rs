@@ -105,8 +105,9 @@ fn all_are_refused_when_the_store_is_given_up() {
     let _alone = alone();
     let redis = FakeRedis::start(Script::hang());
     let service = Service::counting();
-    let times = json!({"timeout": "3s", "breaker": {"failures": 1000}});
-    let gateway = gateway(service.address(), idempotency::policy(times, json!({})))
+    let times = json!({"timeout": "10s", "breaker": {"failures": 1000}});
+    let policy = idempotency::policy(times, json!({"lease": "60s"}));
+    let gateway = gateway(service.address(), policy)
         .redis_at(&[redis.address()])
         .start();
     let statuses: Vec<u16> = thread::scope(|scope| {
@@ -117,7 +118,7 @@ fn all_are_refused_when_the_store_is_given_up() {
         wait::until("the crowd to be there", || is_full(gateway));
         // The time of all is over when the gateway next looks.
         gateway.envoy().running().signal(Signal::STOP);
-        thread::sleep(Duration::from_secs(3));
+        thread::sleep(Duration::from_secs(10));
         gateway.envoy().running().signal(Signal::CONT);
         all.into_iter()
             .map(|one| one.join().unwrap().map_or(0, |answer| answer.status))

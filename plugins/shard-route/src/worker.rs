@@ -146,10 +146,7 @@ impl Worker {
         if self.is_waiting() {
             let problem = Problem::TablesUnknown;
             self.metrics.refused(index, problem, None);
-            edits::answer(Refusal {
-                problem,
-                retry_after: 1,
-            });
+            edits::answer(Refusal::soon(problem));
             return Begun::Refused;
         }
         let found = target.find(&request, &self.policy.client_ip, ends);
@@ -205,7 +202,9 @@ impl Worker {
             let target = route.target.as_ref()?;
             Some((target, policy.tables.get(target.table)?))
         }) else {
-            return Ok(false);
+            let problem = Problem::ShardUnknown;
+            metrics.refused(index, problem, None);
+            return Err(Refusal::soon(problem));
         };
         let directory = &rules.directory;
         metrics.found(index, found);
@@ -224,9 +223,9 @@ impl Worker {
             };
             metrics.refused(index, refusal.problem, place);
         })?;
-        let Some(seat) = seats.of(target.table, decision.place.shard) else {
-            return Ok(false);
-        };
+        let seat = seats
+            .seat(target.table, decision.place.shard)
+            .inspect_err(|refusal| metrics.refused(index, refusal.problem, None))?;
         let write = match (found, decide::sticks(target, head)) {
             (Found::Key(key), Some(rule)) => Some(Write {
                 rule: rule.clone(),
@@ -252,10 +251,7 @@ impl Worker {
             }
             let problem = Problem::NotRouted;
             metrics.refused(index, problem, None);
-            return Err(Refusal {
-                problem,
-                retry_after: 1,
-            });
+            return Err(Refusal::soon(problem));
         }
         let mut sent = Sent {
             seat,
@@ -292,10 +288,7 @@ impl Worker {
     fn refuse(&mut self, id: u32, route: usize, problem: Problem) -> Action {
         self.metrics.refused(route, problem, None);
         self.kept.insert(id, Kept::Refused);
-        edits::answer(Refusal {
-            problem,
-            retry_after: 1,
-        });
+        edits::answer(Refusal::soon(problem));
         Action::Pause
     }
 

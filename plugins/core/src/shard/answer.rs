@@ -21,10 +21,12 @@ pub enum Problem {
     NotRouted,
     /// 503: it is not known yet which tables are in force.
     TablesUnknown,
+    /// 503: the worker has no number for the shard. No tables are known that bring this about.
+    ShardUnknown,
 }
 
 impl Problem {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::KeyMissing,
         Self::KeyInvalid,
         Self::BodyTooLarge,
@@ -34,6 +36,7 @@ impl Problem {
         Self::Waited,
         Self::NotRouted,
         Self::TablesUnknown,
+        Self::ShardUnknown,
     ];
 
     #[must_use]
@@ -58,6 +61,7 @@ impl Problem {
             Self::Waited => "waited",
             Self::NotRouted => "not-routed",
             Self::TablesUnknown => "tables-unknown",
+            Self::ShardUnknown => "shard-unknown",
         }
     }
 
@@ -71,6 +75,7 @@ impl Problem {
             Self::Busy | Self::Waited => "The shard has too many requests",
             Self::NotRouted => "The request cannot be routed",
             Self::TablesUnknown => "It is not known yet where the data is",
+            Self::ShardUnknown => "The shard of the data is not known",
         }
     }
 

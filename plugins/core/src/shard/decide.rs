@@ -87,6 +87,17 @@ pub struct Refusal {
     pub retry_after: u64,
 }
 
+impl Refusal {
+    /// What may have passed in a second.
+    #[must_use]
+    pub fn soon(problem: Problem) -> Self {
+        Self {
+            problem,
+            retry_after: 1,
+        }
+    }
+}
+
 /// Decides. `written` says whether a key was written a moment ago, and is asked only where that matters; `random` is
 /// asked only for requests without a key.
 ///

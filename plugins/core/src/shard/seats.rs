@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
-use super::Directory;
+use super::decide::Refusal;
+use super::{Directory, Problem};
 
 /// Shards that may have been in any table since the policy was loaded: what is counted of one is never forgotten.
 pub const MAX_SEATS: usize = 65_536;
@@ -74,6 +75,16 @@ impl Seats {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty()
+    }
+
+    /// The number of the shard that a request is to go to.
+    ///
+    /// # Errors
+    /// When there is none. Nothing that is under way there could be counted, so nothing may go there; without a shard the
+    /// request would reach whoever takes the rest.
+    pub fn seat(&self, table: usize, shard: u16) -> Result<usize, Refusal> {
+        self.of(table, shard)
+            .ok_or(Refusal::soon(Problem::ShardUnknown))
     }
 
     /// The number of a shard of a table.

@@ -57,3 +57,19 @@ fn there_is_an_end_to_new_names_and_then_nothing_changes() {
     );
     seats.take(second.iter()).unwrap();
 }
+
+#[test]
+fn a_request_for_a_shard_without_a_number_is_refused() {
+    let refused = |seats: &Seats, table, shard| {
+        seats
+            .seat(table, shard)
+            .map_err(|refusal| refusal.problem.name())
+    };
+    let mut seats = Seats::default();
+    assert_eq!(refused(&seats, 0, 0), Err("shard-unknown"));
+    let known = tables(r#"{"t": {"shards": ["a", "b"]}}"#);
+    seats.take(known.iter()).unwrap();
+    assert_eq!(refused(&seats, 0, 1), Ok(1));
+    assert_eq!(refused(&seats, 0, 2), Err("shard-unknown"));
+    assert_eq!(refused(&seats, 1, 0), Err("shard-unknown"));
+}

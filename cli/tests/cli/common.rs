@@ -1,5 +1,4 @@
 //! A Redis with records in it, as a gateway would have made them.
-#![allow(dead_code)] // each test file uses a part
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,4 @@
 //! Filters written as text, and a gateway of services in memory.
-#![allow(dead_code)] // each test file uses a part
 #![allow(clippy::unwrap_used, clippy::panic)] // only `#[test]` functions count as tests for clippy
 
 use std::sync::{Arc, Mutex};
@@ -133,7 +132,6 @@ pub struct Gateway {
     pub log: Arc<LogLines>,
     pub shared: Arc<SharedStore>,
     pub queues: Arc<SharedQueues>,
-    pub clock: Arc<ManualClock>,
     pub metrics: Arc<MetricsStore>,
     pub calls: Arc<Calls>,
 }
@@ -151,13 +149,12 @@ impl Gateway {
         let log = Arc::new(LogLines::default());
         let shared = Arc::new(SharedStore::default());
         let queues = Arc::new(SharedQueues::default());
-        let clock = Arc::new(ManualClock::new(1_700_000_000_000_000_000));
         let metrics = Arc::new(MetricsStore::default());
         let calls = Arc::new(Calls::default());
         let services = Services {
             shared: shared.clone(),
             queues: queues.clone(),
-            clock: clock.clone(),
+            clock: Arc::new(ManualClock::new(1_700_000_000_000_000_000)),
             metrics: metrics.clone(),
             log: log.clone(),
             upstreams: calls.clone(),
@@ -173,7 +170,6 @@ impl Gateway {
             log,
             shared,
             queues,
-            clock,
             metrics,
             calls,
         }

@@ -1,7 +1,5 @@
 //! Filters for the tests, each compiled once.
 
-#![allow(dead_code, reason = "each test file uses a part")]
-
 use sluice_embed::{Engine, Limits, Module};
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! How an origin fails by chance.
 
 use fastrand::Rng;
-use sluice_emulator::OriginTrouble;
+use sluice_emulator::{OriginRequest, OriginTrouble};
 
 /// Probabilities of what an origin does to a request.
 #[derive(Debug, Clone, Default)]
@@ -45,15 +45,25 @@ impl Trouble {
         refused + no_host + reset_before + reset_during + silent > 0.0
     }
 
-    /// Whether there is no connection.
-    pub fn connect(&self, rng: &mut Rng) -> Option<OriginTrouble> {
-        if rng.f64() < self.refused {
-            Some(OriginTrouble::Refused)
+    /// Whether there is a connection; the exchanges that get none are noted.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn connect(
+        &self,
+        rng: &mut Rng,
+        request: &OriginRequest,
+        refused: &mut Vec<usize>,
+    ) -> Result<(), OriginTrouble> {
+        let trouble = if rng.f64() < self.refused {
+            OriginTrouble::Refused
         } else if rng.f64() < self.no_host {
-            Some(OriginTrouble::NoHost)
+            OriginTrouble::NoHost
         } else {
-            None
-        }
+            return Ok(());
+        };
+        refused.push(request.exchange);
+        Err(trouble)
     }
 
     /// What becomes of an answer with so many pieces.

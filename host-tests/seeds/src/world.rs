@@ -14,6 +14,26 @@ pub struct WorkerEnd {
     pub memory: (usize, usize),
 }
 
+impl WorkerEnd {
+    /// What it still holds, beyond so many streams and callouts.
+    #[must_use]
+    pub fn left(&self, most: usize) -> Option<String> {
+        let (gateway, worker, count) = (self.gateway, self.worker, self.under_way);
+        (count > most).then(|| format!("g{gateway}w{worker} still holds {count} streams and calls"))
+    }
+
+    /// How its VM has grown, by more than so many bytes.
+    #[must_use]
+    pub fn grown(&self, most: usize) -> Option<String> {
+        let (gateway, worker, (fresh, now)) = (self.gateway, self.worker, self.memory);
+        (now > fresh + most).then(|| {
+            format!(
+                "g{gateway}w{worker} has grown from {fresh} to {now} bytes, and may grow by {most}"
+            )
+        })
+    }
+}
+
 /// The workers of all gateways.
 pub fn workers(gateways: usize, workers: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..gateways).flat_map(move |gateway| (0..workers).map(move |worker| (gateway, worker)))
@@ -75,6 +95,16 @@ pub fn ends(
             memory: (*fresh, world.vm_memory(gateways[gateway], worker)),
         })
         .collect()
+}
+
+/// Everything ends long before, or never: a stream that nobody releases ends after its idle timeout, which is later.
+const END: Duration = Duration::from_secs(120);
+/// Streams of a VM that crashed are let go by that timeout.
+const IDLE: Duration = Duration::from_secs(400);
+
+/// Runs until everything has come to its end, where VMs have crashed or not. False when something is still under way.
+pub fn run_out(world: &mut World, crashes: bool) -> bool {
+    world.run_to_quiet(world.now() + if crashes { IDLE } else { END })
 }
 
 /// How long after a crash is struck its worker's next call may come.

@@ -33,11 +33,6 @@ pub struct Run {
     pub hash: u64,
 }
 
-/// Everything ends long before, or never: a stream that nobody releases ends after its idle timeout, which is later.
-const END: Duration = Duration::from_secs(120);
-/// Streams of a VM that crashed are let go by that timeout.
-const IDLE: Duration = Duration::from_secs(400);
-
 /// Plays a case. `planted` chooses a bug of a build that has some.
 #[must_use]
 pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
@@ -60,8 +55,7 @@ pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
         event.strike(&mut world, &gateways, &configuration);
     }
     world.run_until(case.load.end());
-    let limit = if case.crashes() { IDLE } else { END };
-    let mut quiet = world.run_to_quiet(world.now() + limit);
+    let mut quiet = world::run_out(&mut world, case.crashes());
     // Leases end, and the ticks hand over the counts.
     world.run_for(Duration::from_millis(2 * case.policy.max_time_ms + 250));
     let mut sent = case.load.sent.clone();
@@ -73,9 +67,9 @@ pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
         world.request(at, gateways[0], None, probe.request(), Client::Patient);
         sent.push(probe);
     }
-    quiet &= world.run_to_quiet(world.now() + END);
+    quiet &= world::run_out(&mut world, false);
     world.run_for(Duration::from_millis(250));
-    quiet &= world.run_to_quiet(world.now() + END);
+    quiet &= world::run_out(&mut world, false);
     let (book, refused) = origin.book();
     Run {
         workers: world::ends(&world, &gateways, case.workers, &fresh),

@@ -26,12 +26,11 @@ pub const FILTER: Filter = Filter {
 
 fn play(module: &Module, seed: u64, planted: Option<usize>) -> Played {
     let run = run::run(module, Case::draw(seed), planted);
-    let violations = check::check(&run);
     Played {
         seed,
+        violations: check::check(&run),
         trace: run.trace,
         hash: run.hash,
-        violations,
     }
 }
 

@@ -58,12 +58,13 @@ impl Origin {
 impl sluice_emulator::Origin for Origin {
     fn connect(&mut self, request: &OriginRequest) -> Result<(), OriginTrouble> {
         let mut book = self.0.lock().unwrap();
-        let Book { rng, trouble, .. } = &mut *book;
-        let Some(trouble) = trouble.connect(rng) else {
-            return Ok(());
-        };
-        book.refused.push(request.exchange);
-        Err(trouble)
+        let Book {
+            rng,
+            trouble,
+            refused,
+            ..
+        } = &mut *book;
+        trouble.connect(rng, request, refused)
     }
 
     fn answer(&mut self, request: &OriginRequest) -> OriginReply {

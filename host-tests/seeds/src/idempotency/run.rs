@@ -35,11 +35,6 @@ pub struct Run {
     pub hash: u64,
 }
 
-/// Everything ends long before, or never: a stream that nobody releases ends after its idle timeout, which is later.
-const END: Duration = Duration::from_secs(120);
-/// Streams of a VM that crashed are let go by that timeout.
-const IDLE: Duration = Duration::from_secs(400);
-
 /// Plays a case. `planted` chooses a bug of a build that has some.
 #[must_use]
 pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
@@ -64,11 +59,11 @@ pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
     world.run_until(case.load.end());
     let mut timed = case.faults.timed.iter();
     let crashes = timed.any(|(_, event)| matches!(event, Event::Crash { .. }));
-    let mut quiet = world.run_to_quiet(world.now() + if crashes { IDLE } else { END });
+    let mut quiet = world::run_out(&mut world, crashes);
     // What is stored although its client has left, what is tried again, and the ticks that hand over the counts.
     let policy = &case.policy;
     world.run_for(Duration::from_millis(8 * policy.question_ms() + 250));
-    quiet &= world.run_to_quiet(world.now() + END);
+    quiet &= world::run_out(&mut world, false);
     let (answered, refused) = origin.book();
     Run {
         workers: world::ends(&world, &gateways, case.workers, &fresh),

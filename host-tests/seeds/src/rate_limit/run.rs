@@ -40,11 +40,6 @@ pub struct Run {
     pub hash: u64,
 }
 
-/// Everything ends long before, or never: a stream that nobody releases ends after its idle timeout, which is later.
-const END: Duration = Duration::from_secs(120);
-/// Streams of a VM that crashed are let go by that timeout.
-const IDLE: Duration = Duration::from_secs(400);
-
 /// Plays a case. `planted` chooses a bug of a build that has some.
 ///
 /// # Panics
@@ -76,7 +71,7 @@ pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
         .timed
         .iter()
         .any(|(_, event)| matches!(event, Event::Crash { .. }));
-    let mut quiet = world.run_to_quiet(if crashes { IDLE } else { END });
+    let mut quiet = world::run_out(&mut world, crashes);
     let metrics = |world: &World| {
         gateways
             .iter()
@@ -90,9 +85,9 @@ pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
         ask_all(&mut world, &case, &gateways);
     }
     // Late calls, the last refunds and the ticks that hand over the counts.
-    quiet &= world.run_to_quiet(world.now() + END);
+    quiet &= world::run_out(&mut world, false);
     world.run_for(Duration::from_millis(case.policy.timeout_ms * 2 + 250));
-    quiet &= world.run_to_quiet(world.now() + END);
+    quiet &= world::run_out(&mut world, false);
     Run {
         workers: world::ends(&world, &gateways, case.workers, &fresh),
         exchanges: world.exchanges(),
@@ -140,7 +135,7 @@ fn recover(world: &mut World, case: &Case, gateways: &[GatewayId]) {
             case.policy.breaker_open_ms + 2 * case.policy.timeout_ms + 1,
         ));
         ask_all(world, case, gateways);
-        world.run_to_quiet(world.now() + END);
+        world::run_out(world, false);
     }
     world.run_for(Duration::from_millis(250));
 }

@@ -17,10 +17,7 @@ pub fn left(history: &History<'_>) -> Vec<String> {
     if !run.quiet {
         found.push("something is still under way".to_owned());
     }
-    for worker in run.workers.iter().filter(|worker| worker.under_way > 0) {
-        let (worker, count) = (worker.worker, worker.under_way);
-        found.push(format!("w{worker} still holds {count} streams and calls"));
-    }
+    found.extend(run.workers.iter().filter_map(|worker| worker.left(0)));
     let waiting = run.metrics.get("sluice_coalesce.waiting").copied();
     // What a VM that crashed had waiting it can take back no more.
     if waiting.unwrap_or(0) != 0 && !run.case.crashes() {
@@ -49,14 +46,8 @@ pub fn memory(history: &History<'_>) -> Vec<String> {
     let (run, policy) = (history.run, history.policy);
     let own = policy.store_worker + policy.store_worker.max(8 * policy.max_body);
     let own = own.min(4 << 20) + GROWTH + REQUEST * run.sent.len();
-    let mut found = Vec::new();
-    for end in &run.workers {
-        let (fresh, now) = end.memory;
-        if now > fresh + own {
-            let worker = end.worker;
-            found.push(format!("w{worker} has grown from {fresh} to {now} bytes"));
-        }
-    }
+    let grown = run.workers.iter().filter_map(|worker| worker.grown(own));
+    let mut found: Vec<String> = grown.collect();
     let most = policy.store_shared + TABLES;
     if run.shared > most {
         let shared = run.shared;

@@ -27,12 +27,7 @@ pub fn left(history: &History<'_>) -> Vec<String> {
             .iter()
             .filter(|(_, event)| reload(event))
             .count();
-        if worker.under_way > streams * (1 + reloads) {
-            let (gateway, worker, count) = (worker.gateway, worker.worker, worker.under_way);
-            found.push(format!(
-                "g{gateway}w{worker} still holds {count} streams and calls"
-            ));
-        }
+        found.extend(worker.left(streams * (1 + reloads)));
     }
     for (gateway, metrics) in run.metrics.iter().enumerate() {
         let open = metrics.get("sluice_idempotency.open").copied().unwrap_or(0);
@@ -47,20 +42,8 @@ pub fn left(history: &History<'_>) -> Vec<String> {
 /// VMs that have grown.
 #[must_use]
 pub fn memory(history: &History<'_>) -> Vec<String> {
-    let grown = history
-        .run
-        .workers
-        .iter()
-        .filter(|worker| worker.memory.1 > worker.memory.0 + GROWTH);
-    grown
-        .map(|end| {
-            let (fresh, now) = end.memory;
-            format!(
-                "g{}w{} has grown from {fresh} to {now} bytes",
-                end.gateway, end.worker
-            )
-        })
-        .collect()
+    let workers = history.run.workers.iter();
+    workers.filter_map(|worker| worker.grown(GROWTH)).collect()
 }
 
 /// VMs that crashed, though nothing was to make them.

@@ -3,6 +3,7 @@
 use crate::rate_limit::faults::Event;
 use crate::rate_limit::policy::Policy;
 use crate::rate_limit::run::Run;
+use crate::world::WorkerEnd;
 
 /// Streams and callouts, of which there should be none.
 #[must_use]
@@ -20,14 +21,8 @@ pub fn left(run: &Run) -> Vec<String> {
             .filter(|(_, event)| matches!(event, Event::Reload { gateway } if *gateway == of))
             .count()
     };
-    let busy = run
-        .workers
-        .iter()
-        .filter(|worker| worker.under_way > streams * (1 + reloads(worker.gateway)));
-    found.extend(busy.map(|worker| {
-        let (gateway, worker, count) = (worker.gateway, worker.worker, worker.under_way);
-        format!("g{gateway}w{worker} still holds {count} streams and calls")
-    }));
+    let left = |worker: &WorkerEnd| worker.left(streams * (1 + reloads(worker.gateway)));
+    found.extend(run.workers.iter().filter_map(left));
     found
 }
 
@@ -46,13 +41,7 @@ pub fn memory(run: &Run) -> Vec<String> {
         })
         .collect();
     let growth = vm_bound(&run.case.policy);
-    for worker in &run.workers {
-        let (fresh, now) = worker.memory;
-        if now > fresh + growth {
-            let (gateway, worker) = (worker.gateway, worker.worker);
-            found.push(format!("g{gateway}w{worker} has grown from {fresh} to {now} bytes, and may grow by {growth}"));
-        }
-    }
+    found.extend(run.workers.iter().filter_map(|worker| worker.grown(growth)));
     let limits = run.case.policy.limits.len();
     let subjects: std::collections::BTreeSet<_> = run
         .exchanges

@@ -3,6 +3,7 @@
 
 mod guards;
 mod metrics;
+mod redis;
 mod stream;
 mod worker;
 
@@ -41,13 +42,13 @@ impl Context for Root {
 
     fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
         with(&self.worker, |worker| {
-            worker.guard(|guarding, metrics| guarding.message(token, size, metrics));
+            worker.redis_message(token, size, clock::millis());
         });
     }
 
     fn on_grpc_stream_close(&mut self, token: u32, status: u32) {
         with(&self.worker, |worker| {
-            worker.guard(|guarding, metrics| guarding.closed(token, status, metrics));
+            worker.redis_closed(token, status, clock::millis());
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use sluice_core::flight::machine::EVENTS;
 use sluice_core::guard;
-use sluice_core::policy::coalesce::Guard;
+use sluice_core::policy::coalesce::Coalesce;
 use sluice_core::redis::trouble::Trouble;
 use sluice_host::metrics::{Metric, Registry};
 use sluice_host::redis_metrics::RedisMetrics;
@@ -15,7 +15,7 @@ pub struct Metrics {
     waiting: Gauge,
     stored_bytes: Gauge,
     guards: Vec<OfGuard>,
-    /// Only with guards.
+    /// Only with Redis.
     redis: Option<RedisMetrics>,
 }
 
@@ -32,12 +32,13 @@ struct Gauge {
 }
 
 impl Metrics {
-    pub fn define(guards: &[Guard]) -> Self {
+    pub fn define(policy: &Coalesce) -> Self {
         let mut registry = Registry::default();
         let events = EVENTS.map(|(_, name)| registry.counter(&format!("{PREFIX}.event.{name}")));
         let waiting = Gauge::define(&mut registry, "waiting");
         let stored_bytes = Gauge::define(&mut registry, "worker_bytes");
-        let guards: Vec<OfGuard> = guards
+        let guards: Vec<OfGuard> = policy
+            .guards
             .iter()
             .map(|guard| OfGuard {
                 events: guard::EVENTS.map(|(_, event)| {
@@ -47,7 +48,8 @@ impl Metrics {
                 open: Gauge::define(&mut registry, &format!("guard.{}.open", guard.name)),
             })
             .collect();
-        let redis = (!guards.is_empty()).then(|| RedisMetrics::define(&mut registry, PREFIX));
+        let redis = policy.redis.as_ref();
+        let redis = redis.map(|_| RedisMetrics::define(&mut registry, PREFIX));
         Self {
             registry,
             events,

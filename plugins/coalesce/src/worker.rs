@@ -2,11 +2,13 @@
 
 use crate::guards::Guarding;
 use crate::metrics::Metrics;
+use crate::redis::{Tag, Way};
 use proxy_wasm::types::Action;
 use sluice_core::flight::machine::{Changes, HeadStep, Machine, Release, Reply, Settings, Step};
 use sluice_core::gcra::{PS_PER_S, Ps};
 use sluice_core::headers::Headers;
 use sluice_core::policy::coalesce::Coalesce;
+use sluice_host::link::Ended;
 use sluice_host::mailbox::{GatewayPosts, Mailbox};
 use sluice_host::message::CurrentRequest;
 use sluice_host::shared::{self, GatewayShared};
@@ -37,6 +39,8 @@ pub enum Begun {
 pub struct Worker {
     root: u32,
     machine: Machine<GatewayShared, GatewayPosts>,
+    /// None where the policy has no Redis.
+    way: Option<Way>,
     /// None where the policy has no guards.
     guarding: Option<Guarding>,
     mailbox: Mailbox,
@@ -52,8 +56,9 @@ impl Worker {
     pub fn load(root: u32, configuration: &[u8]) -> Result<Self, String> {
         let mut policy = Coalesce::load(configuration).map_err(|problem| problem.to_string())?;
         let purge_token = policy.purge_token(configuration::environment)?;
-        let metrics = Metrics::define(&policy.guards);
-        let guarding = Guarding::load(&mut policy)?;
+        let metrics = Metrics::define(&policy);
+        let way = policy.redis.as_ref().map(Way::load).transpose()?;
+        let guarding = Guarding::load(&mut policy);
         let mailbox = Mailbox::register()?;
         log::info!(
             "coalesce: {} routes loaded; the store takes {} KiB, and {} KiB in each worker, at most",
@@ -73,6 +78,7 @@ impl Worker {
                 Box::new(random::number),
                 clock::millis(),
             ),
+            way,
             guarding,
             mailbox,
             metrics,
@@ -178,26 +184,95 @@ impl Worker {
             self.release(now);
         } else {
             let reply = callout::reply(headers, body);
-            self.guard(|guarding, metrics| guarding.replied(token, reply, metrics));
+            self.replied(vec![(token, reply)], now);
         }
     }
 
-    /// Runs `act` on the guards, if there are any.
-    pub fn guard(&mut self, act: impl FnOnce(&mut Guarding, &mut Metrics)) {
-        if let Some(guarding) = &mut self.guarding {
-            act(guarding, &mut self.metrics);
+    /// A message of the stream to Redis has come.
+    pub fn redis_message(&mut self, token: u32, size: usize, now: u64) {
+        let way = self.way.as_mut();
+        let ended = way.map(|way| way.link.message(token, size));
+        self.replied(ended.unwrap_or_default(), now);
+    }
+
+    /// The stream to Redis has ended.
+    pub fn redis_closed(&mut self, token: u32, status: u32, now: u64) {
+        let way = self.way.as_mut();
+        let ended = way.map(|way| way.link.closed(token, status));
+        self.replied(ended.unwrap_or_default(), now);
+    }
+
+    /// Batches have come to their end: what is told by them, and what follows.
+    fn replied(&mut self, ended: Ended, now: u64) {
+        let Self {
+            way,
+            guarding,
+            machine,
+            ..
+        } = self;
+        if let Some(Way { line, .. }) = way {
+            for (token, reply) in ended {
+                let reply = reply.as_deref().map_err(|trouble| *trouble);
+                line.replied(token, reply, clock::steady(), |tag, reply| match tag {
+                    Tag::Flight(token) => machine.told(token, reply, now),
+                    Tag::Guard(tag) => guarding
+                        .as_mut()
+                        .map_or(Ok(()), |guarding| guarding.replied(tag, reply)),
+                });
+                if let Some(guarding) = guarding {
+                    guarding.heard(reply.is_ok(), line);
+                }
+            }
+        }
+        self.release(now);
+    }
+
+    /// Asks Redis what is to be asked.
+    fn converse(&mut self, now: u64) {
+        let Self {
+            way: Some(way),
+            guarding,
+            machine,
+            metrics,
+            ..
+        } = self
+        else {
+            return;
+        };
+        for (token, command) in machine.take_commands() {
+            let asked = way.line.ask(command, Tag::Flight(token), clock::steady());
+            if let Err(trouble) = asked {
+                // It is counted.
+                let _ = machine.told(token, Err(trouble), now);
+            }
+        }
+        for (tag, trouble) in way.send(metrics) {
+            match (tag, &mut *guarding) {
+                (Tag::Flight(token), _) => {
+                    let _ = machine.told(token, Err(trouble), now);
+                }
+                (Tag::Guard(tag), Some(guarding)) => guarding.not_sent(tag),
+                _ => {}
+            }
         }
     }
 
     pub fn tick(&mut self, now: u64) {
-        self.guard(Guarding::tick);
         self.machine.tick(now);
-        self.release(now);
+        let mut ended = Ended::new();
+        if let Some(way) = &mut self.way {
+            ended = way.tick();
+            if let Some(guarding) = &mut self.guarding {
+                guarding.tick(&mut way.line);
+            }
+        }
+        self.replied(ended, now);
         self.publish();
     }
 
     /// Lets those go on that waited, and makes the calls that are due.
     fn release(&mut self, now: u64) {
+        self.converse(now);
         let released = self.machine.take_released();
         if !released.is_empty() {
             let others = Others::of(self.root);
@@ -229,18 +304,32 @@ impl Worker {
     }
 
     fn publish(&mut self) {
-        let machine = &mut self.machine;
+        let Self {
+            machine, metrics, ..
+        } = self;
+        if let Some(guarding) = &mut self.guarding {
+            guarding.publish(metrics);
+        }
+        if let Some(way) = &mut self.way {
+            way.publish(metrics);
+        }
         let counts = machine.take_counts();
-        self.metrics
-            .publish(counts, machine.waiting(), machine.near_bytes());
+        metrics.publish(counts, machine.waiting(), machine.near_bytes());
     }
 
     /// The plugin is going.
     pub fn close(&mut self) {
         self.machine.leave();
-        self.guard(Guarding::close);
-        let counts = self.machine.take_counts();
-        self.metrics.publish(counts, 0, 0);
+        let Self {
+            machine, metrics, ..
+        } = self;
+        if let Some(guarding) = &mut self.guarding {
+            guarding.close(metrics);
+        }
+        if let Some(way) = &mut self.way {
+            metrics.redis(&mut way.line.troubles, false);
+        }
+        metrics.publish(machine.take_counts(), 0, 0);
     }
 }
 

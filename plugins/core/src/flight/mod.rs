@@ -3,11 +3,13 @@
 //!
 //! [`table`] has one record for each flight of the process, [`shelf`] the answers: those that a worker keeps by itself
 //! ([`near`]) and those that all share ([`tier`]), less what was invalidated ([`voids`]). [`bus`] is the way from worker to
-//! worker. [`machine`] is one worker: what it is told of its requests, and what it wants done.
+//! worker. [`machine`] is one worker: what it is told of its requests, and what it wants done. Gateways that share a Redis
+//! have flights in common ([`fleet`]).
 
 pub mod bus;
 mod codec;
 pub mod entry;
+pub mod fleet;
 pub mod machine;
 pub mod message;
 pub mod near;

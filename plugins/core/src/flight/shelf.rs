@@ -1,9 +1,10 @@
 //! Where a worker looks for answers, and puts them: its own memory first, then what all workers share.
 
+use super::codec::{Reader, Writer};
 use super::entry::{Content, Entry, Variants};
 use super::near::Near;
 use super::tier::{Blob, Tier};
-use super::voids::Voids;
+use super::voids::{Voids, after};
 use crate::cache::{Millis, secondary_key};
 use crate::headers::Headers;
 use crate::slots::{ABSENT, SharedData};
@@ -12,7 +13,7 @@ use std::rc::Rc;
 
 const EPOCH: &str = "sluice/epoch";
 /// Nothing is kept for longer, whatever its terms say.
-const LONGEST: Millis = 30 * 86_400_000;
+pub const LONGEST: Millis = 30 * 86_400_000;
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct Shelf<S> {
     store: S,
     hasher: RandomState,
     epoch: u64,
+    /// When that began.
+    epoch_at: Millis,
 }
 
 impl<S: SharedData + Clone> Shelf<S> {
@@ -58,6 +61,7 @@ impl<S: SharedData + Clone> Shelf<S> {
             store,
             hasher: RandomState::with_seeds(a, b, c, d),
             epoch: 0,
+            epoch_at: 0,
         };
         shelf.read_epoch();
         shelf
@@ -71,26 +75,32 @@ impl<S: SharedData + Clone> Shelf<S> {
         self.epoch
     }
 
+    /// When everything was last forgotten, as far as this worker has been told; 0: never.
+    pub fn epoch_at(&self) -> Millis {
+        self.epoch_at
+    }
+
     /// Sees whether everything was forgotten meanwhile.
     pub fn read_epoch(&mut self) {
         let bytes = self.store.get(EPOCH).map(|(bytes, _)| bytes);
-        let epoch = bytes.and_then(|bytes| Some(u64::from_le_bytes(*bytes.first_chunk()?)));
-        let epoch = epoch.unwrap_or_default();
+        let (epoch, at) = epoch(&bytes.unwrap_or_default());
         if epoch != self.epoch {
             self.near.clear();
             self.epoch = epoch;
+            self.epoch_at = at;
         }
     }
 
     /// Forgets everything, in all workers.
-    pub fn next_epoch(&mut self) {
+    pub fn next_epoch(&mut self, now: Millis) {
         for _ in 0..64 {
             let (bytes, version) = self.store.get(EPOCH).unwrap_or((Vec::new(), ABSENT));
-            let old = bytes
-                .first_chunk()
-                .map_or(0, |old| u64::from_le_bytes(*old));
-            let next = old.wrapping_add(1).to_le_bytes();
-            if self.store.set(EPOCH, &next, version).is_ok() {
+            let (old, at) = epoch(&bytes);
+            let mut next = Writer::default();
+            next.number(old.wrapping_add(1));
+            // Never earlier than the last time, whatever the clock says.
+            next.number(now.max(after(at)));
+            if self.store.set(EPOCH, &next.done(), version).is_ok() {
                 break;
             }
         }
@@ -256,6 +266,13 @@ pub struct Put<'a> {
     pub entry: Entry,
     pub max_variants: usize,
     pub fresh: u64,
+}
+
+/// The number of an epoch, and when it began.
+fn epoch(bytes: &[u8]) -> (u64, Millis) {
+    let mut from = Reader(bytes);
+    let mut next = || from.number().unwrap_or_default();
+    (next(), next())
 }
 
 /// The name's key stands before its length, so no name with a variant is another name.

@@ -14,7 +14,8 @@ use crate::gcra::{PS_PER_S, Ps};
 use crate::headers::Headers;
 use crate::policy::coalesce::Guard;
 use crate::policy::redis::Redis;
-use crate::redis::pipe::{Batch, Login, Pipe};
+use crate::redis::line::Line;
+use crate::redis::resp::Reply as Told;
 use crate::redis::trouble::Trouble;
 use crate::selector::{ClientIp, Key, Request};
 use crate::slots::SharedData;
@@ -43,36 +44,22 @@ struct Watch<S> {
 pub struct Guards<S> {
     watches: Vec<Watch<S>>,
     client_ip: ClientIp,
-    pipe: Pipe<Tag>,
-    timeout: Ps,
     /// Redis has answered, or a request has come.
     awake: bool,
     in_vain: u32,
-    /// What went wrong with Redis, by the index in [`Trouble::ALL`].
-    pub troubles: [u64; Trouble::ALL.len()],
 }
 
 impl<S: SharedData + Clone> Guards<S> {
     /// `guards` are those of a policy.
-    pub fn new(
-        guards: Vec<Guard>,
-        client_ip: ClientIp,
-        redis: &Redis,
-        login: &Login,
-        store: &S,
-        now: Ps,
-    ) -> Self {
+    pub fn new(guards: Vec<Guard>, client_ip: ClientIp, redis: &Redis, store: &S, now: Ps) -> Self {
         let mut guards = Self {
             watches: guards
                 .into_iter()
                 .map(|guard| Watch::new(guard, redis, store))
                 .collect(),
             client_ip,
-            pipe: Pipe::new(redis.limits(), login, redis.breaker(), scripts::all()),
-            timeout: redis.timeout(),
             awake: false,
             in_vain: 0,
-            troubles: [0; Trouble::ALL.len()],
         };
         for watch in &mut guards.watches {
             // Whoever learnt them may have gone before Redis knew.
@@ -85,17 +72,10 @@ impl<S: SharedData + Clone> Guards<S> {
 
     /// The answer to a request that asks for what does not exist.
     pub fn check(&mut self, request: &impl Request, now: Ps) -> Option<Reply> {
-        self.wake();
+        self.awake = true;
         let (now, client_ip) = (millis(now), &self.client_ip);
         let mut watches = self.watches.iter_mut();
         watches.find_map(|watch| watch.check(request, client_ip, now))
-    }
-
-    fn wake(&mut self) {
-        if !self.awake {
-            self.awake = true;
-            self.troubles.fill(0);
-        }
     }
 
     /// Whether what it counts means anything: it does of no worker that is never asked.
@@ -124,26 +104,22 @@ impl<S: SharedData + Clone> Guards<S> {
         }
     }
 
-    /// Finds out what is to be asked of Redis.
-    pub fn tick(&mut self, now: Ps) {
+    /// Finds out what is to be asked of Redis, and asks it.
+    pub fn tick<T: From<Tag>>(&mut self, line: &mut Line<T>, now: Ps) {
         for watch in &mut self.watches {
             watch.look_around(millis(now));
         }
+        if !self.awake {
+            line.troubles.fill(0);
+        }
         if self.awake || self.in_vain < IN_VAIN {
-            self.ask(now);
+            self.ask(line, now);
         }
     }
 
-    fn ask(&mut self, now: Ps) {
-        let Self {
-            watches,
-            pipe,
-            timeout,
-            troubles,
-            ..
-        } = self;
-        let (deadline, at) = (now + *timeout, millis(now));
-        for (guard, watch) in watches.iter_mut().enumerate() {
+    fn ask<T: From<Tag>>(&mut self, line: &mut Line<T>, now: Ps) {
+        let at = millis(now);
+        for (guard, watch) in self.watches.iter_mut().enumerate() {
             let Watch { keys, copy, .. } = watch;
             let read = copy.read(at).map(|(read, asked)| {
                 let command = match read {
@@ -154,80 +130,58 @@ impl<S: SharedData + Clone> Guards<S> {
             });
             let add = copy.add(at).map(|(ids, asked)| (keys.add(ids), asked));
             for (command, asked) in read.into_iter().chain(add) {
-                let tag = Tag { guard, asked };
-                if let Err(trouble) = pipe.push(command, tag, deadline, now) {
-                    count(troubles, trouble);
+                if line.ask(command, Tag { guard, asked }.into(), now).is_err() {
                     copy.failed(asked, at);
                 }
             }
         }
     }
 
-    /// The pipeline, for what a worker needs to know of it.
-    pub fn pipe(&self) -> &Pipe<Tag> {
-        &self.pipe
-    }
-
-    /// Sends the batches that are ready; `post` returns the token by which the reply will be known.
-    pub fn send(&mut self, now: Ps, mut post: impl FnMut(&Batch<Tag>) -> Result<u32, Trouble>) {
-        let mut failed = Vec::new();
-        while let Some(batch) = self
-            .pipe
-            .next_batch(now, |tag, trouble| failed.push((tag, trouble)))
-        {
-            match post(&batch) {
-                Ok(token) => self.pipe.sent(token, batch),
-                Err(_) => self
-                    .pipe
-                    .not_sent(batch, now, |tag, trouble| failed.push((tag, trouble))),
-            }
-        }
-        for (tag, trouble) in failed {
-            self.in_vain = self.in_vain.saturating_add(1);
-            count(&mut self.troubles, trouble);
-            if let Some(watch) = self.watches.get_mut(tag.guard) {
-                watch.copy.failed(tag.asked, millis(now));
-            }
-        }
-    }
-
-    /// Callout `token` has come to its end; the next commands are ready to be sent.
-    pub fn replied(&mut self, token: u32, body: Result<&[u8], Trouble>, now: Ps) {
-        if body.is_ok() {
-            self.wake();
-        }
+    /// A command was not sent.
+    pub fn not_sent(&mut self, tag: Tag, now: Ps) {
         self.in_vain = self.in_vain.saturating_add(1);
-        let Self {
-            watches,
-            pipe,
-            troubles,
-            ..
-        } = self;
-        pipe.replied(token, body, now, |tag, reply| {
-            let Some(watch) = watches.get_mut(tag.guard) else {
-                return;
-            };
-            let at = millis(now);
-            let outcome = reply.and_then(|reply| match tag.asked {
-                Asked::Look { began, side } => {
-                    let found = scripts::look(&reply)?;
-                    if watch.copy.looked(&found, began, side, at) {
-                        watch.loaded();
-                    }
-                    Ok(())
+        if let Some(watch) = self.watches.get_mut(tag.guard) {
+            watch.copy.failed(tag.asked, millis(now));
+        }
+    }
+
+    /// What has become of a command.
+    ///
+    /// # Errors
+    /// The trouble, or what is wrong with the reply.
+    pub fn replied(
+        &mut self,
+        tag: Tag,
+        reply: Result<Told<'_>, Trouble>,
+        now: Ps,
+    ) -> Result<(), Trouble> {
+        let Some(watch) = self.watches.get_mut(tag.guard) else {
+            return Ok(());
+        };
+        let at = millis(now);
+        let outcome = reply.and_then(|reply| match tag.asked {
+            Asked::Look { began, side } => {
+                let found = scripts::look(&reply)?;
+                if watch.copy.looked(&found, began, side, at) {
+                    watch.loaded();
                 }
-                Asked::Piece => scripts::piece(&reply).map(|piece| watch.copy.piece(piece, at)),
-                Asked::Add(ids) => {
-                    scripts::added(&reply).map(|room| watch.copy.added(ids, room, at))
-                }
-            });
-            if let Err(trouble) = outcome {
-                count(troubles, trouble);
-                watch.copy.failed(tag.asked, at);
+                Ok(())
             }
+            Asked::Piece => scripts::piece(&reply).map(|piece| watch.copy.piece(piece, at)),
+            Asked::Add(ids) => scripts::added(&reply).map(|room| watch.copy.added(ids, room, at)),
         });
+        if outcome.is_err() {
+            watch.copy.failed(tag.asked, at);
+        }
+        outcome
+    }
+
+    /// A callout has come to its end, with replies or without; the next commands are asked.
+    pub fn heard<T: From<Tag>>(&mut self, replied: bool, line: &mut Line<T>, now: Ps) {
+        self.awake |= replied;
+        self.in_vain = self.in_vain.saturating_add(1);
         if self.awake {
-            self.ask(now);
+            self.ask(line, now);
         }
     }
 
@@ -360,13 +314,6 @@ fn absent(status: u16) -> Reply {
             field("cache-control", "no-store"),
         ],
         body: Rc::new(body.concat().into_bytes()),
-    }
-}
-
-fn count(troubles: &mut [u64; Trouble::ALL.len()], trouble: Trouble) {
-    let place = Trouble::ALL.iter().position(|kind| *kind == trouble);
-    if let Some(count) = place.and_then(|place| troubles.get_mut(place)) {
-        *count += 1;
     }
 }
 

@@ -26,6 +26,13 @@ impl Script {
         Self { body, sha1 }
     }
 
+    /// One whose digest is known.
+    #[must_use]
+    pub fn known(body: &'static str, sha1: &str) -> Self {
+        let sha1 = sha1.to_owned();
+        Self { body, sha1 }
+    }
+
     /// The digest that EVALSHA names it by.
     #[must_use]
     pub fn sha1(&self) -> &str {

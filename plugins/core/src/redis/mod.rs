@@ -5,6 +5,7 @@ pub mod breaker;
 pub mod command;
 pub mod conversation;
 pub mod durability;
+pub mod line;
 pub mod pipe;
 pub mod resp;
 pub mod trouble;

@@ -60,26 +60,30 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         match self.decide(&ask, false, now) {
             Decision::Answer(reply) => Step::Answer(reply),
             Decision::Wait { hash } => {
-                let wait = self.route(&ask).map_or(0, |route| route.flight.wait);
                 let waiting = Waiting {
+                    deadline: self.deadline(&ask, now),
                     ask,
                     hash,
-                    deadline: now.saturating_add(wait),
                     rounds: 0,
                 };
                 self.wait(id, waiting, now);
                 Step::Hold
             }
             Decision::Go(trip) => {
-                let changes = trip.changes(&ask);
-                self.streams.insert(id, Stream::Trip(ask, trip));
-                if changes.is_empty() {
-                    Step::Pass
-                } else {
-                    Step::Send(changes)
+                let deadline = self.deadline(&ask, now);
+                match self.depart(id, ask, trip, (deadline, 0), now) {
+                    None => Step::Hold,
+                    Some(changes) if changes.is_empty() => Step::Pass,
+                    Some(changes) => Step::Send(changes),
                 }
             }
         }
+    }
+
+    /// Until when a request may be held.
+    pub(super) fn deadline(&self, ask: &Ask, now: Millis) -> Millis {
+        let wait = self.route(ask).map_or(0, |route| route.flight.wait);
+        now.saturating_add(wait)
     }
 
     fn bypass(&mut self, id: u32, why: Bypassed) -> Step {

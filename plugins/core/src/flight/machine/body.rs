@@ -31,6 +31,8 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                 self.finish(&mut trip, until, now);
             } else {
                 capture.body.extend_from_slice(piece);
+                let length = capture.body.len();
+                self.fits_fleet(&ask, &mut trip, length, now);
                 self.renew(&ask, &mut trip, now);
             }
         }
@@ -114,6 +116,15 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         if self.is_void(ask, trip) || self.is_older(ask, trip, now) {
             return self.finish(trip, End::Stored, now);
         }
+        self.fits_fleet(
+            ask,
+            trip,
+            entry.answer().map_or(0, |answer| answer.body.len()),
+            now,
+        );
+        // It is another's only when it is this one's.
+        let held = trip.fleet.take();
+        let published = held.map(|held| (held, entry.clone(), vary.clone()));
         let put = Put {
             name: &ask.name,
             request: &ask.request,
@@ -124,6 +135,9 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         };
         if self.shelf.put(put, now) {
             self.count(Event::Stored);
+            if let Some((held, entry, vary)) = published {
+                self.publish(ask, held, (&entry, &vary), now);
+            }
             let shared = trip.flight.is_some();
             self.finish(trip, End::Stored, now);
             if !shared && terms.age(now) < terms.lifetime && !terms.no_cache {
@@ -133,18 +147,19 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                 }
             }
         } else {
+            trip.fleet = held;
             let until = self.unshared(ask, now);
             self.finish(trip, until, now);
         }
     }
 
     /// What a trip brings was forgotten before it came.
-    fn is_void(&self, ask: &Ask, trip: &Trip) -> bool {
+    pub(super) fn is_void(&self, ask: &Ask, trip: &Trip) -> bool {
         trip.epoch != self.shelf.epoch() || trip.requested_at <= self.shelf.voids.at(ask.name.uri)
     }
 
     /// What is there was asked for later.
-    fn is_older(&mut self, ask: &Ask, trip: &Trip, now: Millis) -> bool {
+    pub(super) fn is_older(&mut self, ask: &Ask, trip: &Trip, now: Millis) -> bool {
         let found = self.shelf.far(&ask.name, &ask.request, now).entry;
         found.is_some_and(|found| found.requested_at > trip.requested_at)
     }
@@ -153,6 +168,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
     pub fn ended(&mut self, id: u32, cut: bool, now: Millis) {
         match self.streams.remove(&id) {
             Some(Stream::Waiting(waiting)) => self.no_longer_waits(id, waiting.hash),
+            Some(Stream::Asking(token)) => self.no_longer_asks(token, now),
             Some(Stream::Trip(ask, mut trip)) => {
                 trip.capture = None;
                 if trip.flight.is_none() {

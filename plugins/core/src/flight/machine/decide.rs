@@ -190,7 +190,6 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             self.finish_flight(lead, End::Stored, now);
             return None;
         }
-        self.count(Event::Lead);
         let mut trip = self.trip(ask, again.entry.or(stale), again.hash, why, now);
         trip.flight = Some(lead);
         Some(Decision::Go(trip))
@@ -230,6 +229,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
     ) -> Box<Trip> {
         Box::new(Trip {
             flight: None,
+            fleet: None,
             stale: stale.filter(|entry| entry.answer().is_some()),
             hash,
             requested_at: self.stamp(ask, now),
@@ -326,10 +326,9 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                         self.trip(ask, Some(Rc::clone(entry)), found.hash, Forward::Stale, now);
                     trip.flight = Some(lead);
                     if !background {
-                        self.count(Event::Lead);
                         return Decision::Go(trip);
                     }
-                    self.fetch(ask, trip);
+                    self.depart_alone(ask, trip, now);
                 }
             }
         }

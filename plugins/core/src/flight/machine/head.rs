@@ -43,6 +43,10 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                 self.no_longer_waits(id, waiting.hash);
                 HeadStep::Pass(None)
             }
+            Some(Stream::Asking(token)) => {
+                self.no_longer_asks(token, now);
+                HeadStep::Pass(None)
+            }
             Some(Stream::Trip(ask, mut trip)) => {
                 let Some(head) = Head::from_gateway(headers) else {
                     self.finish(&mut trip, End::Failed, now);
@@ -86,7 +90,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
     }
 
     pub(super) fn forget_all(&mut self, now: Millis) {
-        self.shelf.next_epoch();
+        self.shelf.next_epoch(now);
         self.bus.tell_others(&Message::ForgetAll.encode(), now);
     }
 
@@ -165,6 +169,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             let end = self.unshared(ask, now);
             return self.finish(trip, end, now);
         }
+        self.fits_fleet(ask, trip, length.unwrap_or_default(), now);
         // What HEAD gets is no answer to GET.
         if !ask.lookup.head || trip.flight.is_some() {
             trip.capture = Some(Capture {

@@ -7,6 +7,7 @@ mod arrive;
 mod background;
 mod body;
 mod decide;
+mod fleet;
 mod head;
 mod purge;
 mod reply;
@@ -16,16 +17,19 @@ mod trip;
 mod wake;
 
 use super::bus::{Bus, Posts};
+use super::fleet::{Fleet, Place};
 use super::message::Message;
 use super::shelf::{Name, Shelf};
 use super::table::{FlightTable, Times};
 use crate::cache::{Bypass, Lookup, Millis};
 use crate::headers::Headers;
 use crate::policy::coalesce::{Coalesce, Route};
+use crate::redis::command::Command;
 use crate::release::MOST_AT_ONCE;
 use crate::slots::SharedData;
 use ahash::RandomState;
 use background::Fetch;
+use fleet::Asks;
 use std::collections::{HashMap, VecDeque};
 use trip::{Meter, Trip};
 
@@ -38,6 +42,8 @@ const BUCKETS: u32 = 2_048;
 const EPOCH_LOOK: Millis = 1_000;
 /// How long an upstream may work on an answer before a flight is taken from whoever leads it.
 const LONGEST_WORK: Millis = 600_000;
+/// A worker that was told nothing for so long cannot know whether its clock was put forward.
+const LEAP: Millis = 5_000;
 /// A request that was woken so often in vain goes alone.
 const MOST_ROUNDS: u8 = 6;
 
@@ -100,10 +106,20 @@ pub enum Event {
     Background,
     /// URIs invalidated.
     Invalidated,
+    /// Asked upstream for the whole fleet.
+    FleetLead,
+    /// Another gateway's answer was stored.
+    FleetAnswer,
+    /// Asked the fleet in vain: another gateway leads.
+    FleetWait,
+    /// Asked upstream because each gateway is to.
+    FleetOwn,
+    /// Asked upstream, or once more, because Redis was no help.
+    FleetTrouble,
 }
 
 /// All of them, with their names for metrics.
-pub const EVENTS: [(Event, &str); 12] = [
+pub const EVENTS: [(Event, &str); 17] = [
     (Event::Hit, "hit"),
     (Event::Stale, "stale"),
     (Event::Lead, "lead"),
@@ -116,6 +132,11 @@ pub const EVENTS: [(Event, &str); 12] = [
     (Event::LeaderLost, "leader_lost"),
     (Event::Background, "background"),
     (Event::Invalidated, "invalidated"),
+    (Event::FleetLead, "fleet_lead"),
+    (Event::FleetAnswer, "fleet_answer"),
+    (Event::FleetWait, "fleet_wait"),
+    (Event::FleetOwn, "fleet_own"),
+    (Event::FleetTrouble, "fleet_trouble"),
 ];
 
 /// What a worker starts with.
@@ -125,6 +146,8 @@ pub struct Settings {
     secret: [u64; 4],
     /// Part of all keys: answers of another policy are not found.
     salt: u64,
+    /// With the time that Redis has; none where the policy has no Redis.
+    fleet: Option<(Fleet, Millis)>,
 }
 
 impl Settings {
@@ -138,7 +161,13 @@ impl Settings {
         text: &[u8],
     ) -> Self {
         let [a, b, c, d] = secret;
+        let fleet = policy.redis.as_ref().map(|redis| {
+            let timeout = u64::try_from(redis.timeout.as_millis());
+            let fleet = Fleet::new(&redis.key_prefix, text);
+            (fleet, timeout.unwrap_or(Millis::MAX))
+        });
         Self {
+            fleet,
             policy,
             purge_token,
             secret,
@@ -164,6 +193,8 @@ enum Stream {
     /// It may change something.
     Unsafe(Headers),
     Waiting(Waiting),
+    /// It leads, and asks the fleet.
+    Asking(u64),
     /// It has gone upstream.
     Trip(Box<Ask>, Box<Trip>),
 }
@@ -200,12 +231,18 @@ pub struct Machine<S, P> {
     groups: HashMap<u64, Group>,
     waiting: usize,
     fetches: HashMap<u64, Fetch>,
+    asks: HashMap<u64, Box<Asks>>,
+    /// Those of them that did not wait for the reply.
+    left: Vec<(u64, Place)>,
+    commands: Vec<(u64, Command)>,
     copying: Meter,
     released: VecDeque<(u32, Release)>,
     calls: Vec<Call>,
     next_epoch_look: Millis,
     /// The last time that the worker was told.
     latest: Millis,
+    /// When the clock last went on by more than it should.
+    leapt: Millis,
     counts: [u64; EVENTS.len()],
 }
 
@@ -236,11 +273,15 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             groups: HashMap::new(),
             waiting: 0,
             fetches: HashMap::new(),
+            asks: HashMap::new(),
+            left: Vec::new(),
+            commands: Vec::new(),
             copying: Meter::default(),
             released: VecDeque::new(),
             calls: Vec::new(),
             next_epoch_look: 0,
             latest: now,
+            leapt: 0,
             counts: [0; EVENTS.len()],
         }
     }
@@ -268,7 +309,8 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
 
     /// How many requests of this worker wait.
     pub fn waiting(&self) -> usize {
-        self.waiting
+        let asking = self.asks.values().filter(|asks| asks.is_request());
+        self.waiting + asking.count()
     }
 
     /// Whether the worker wants to hear of a stream.
@@ -319,6 +361,9 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
     /// invalidated since: it is forgotten. Who waits does not wait longer for it.
     fn see(&mut self, now: Millis) {
         let back = self.latest.saturating_sub(now);
+        if now > self.latest.saturating_add(LEAP) {
+            self.leapt = now;
+        }
         self.latest = now;
         if back == 0 {
             return;
@@ -331,6 +376,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         for group in self.groups.values_mut() {
             group.next_look = group.next_look.saturating_sub(back);
         }
+        self.set_back_fleet(back);
         self.next_epoch_look = 0;
         self.forget_all(now);
     }

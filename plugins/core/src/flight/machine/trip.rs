@@ -1,5 +1,6 @@
 //! A request on its way upstream and back, with a client or without.
 
+use super::fleet::Held;
 use super::{Ask, Changes, Event, Machine};
 use crate::cache::{Forward, Millis, Share, lead_fields};
 use crate::flight::bus::Posts;
@@ -14,6 +15,8 @@ use std::rc::Rc;
 pub(super) struct Trip {
     /// The flight that it leads. None: it asks for itself alone.
     pub flight: Option<Lead>,
+    /// That of the fleet; only with one of the process.
+    pub fleet: Option<Held>,
     /// What it revalidates.
     pub stale: Option<Rc<Entry>>,
     /// Where that is.
@@ -93,6 +96,9 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         let Some(lead) = trip.flight.take() else {
             return;
         };
+        if let Some(held) = trip.fleet.take() {
+            self.end_fleet(held, end, now);
+        }
         self.finish_flight(lead, end, now);
     }
 
@@ -134,8 +140,15 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             return;
         }
         lead.renewed = now;
-        if !self.table.renew(lead.hash, lead.id, times, now) {
+        let still = self.table.renew(lead.hash, lead.id, times, now);
+        match trip.fleet {
+            Some(held) if still => self.renew_fleet(held, times.lease),
+            Some(held) => self.end_fleet(held, End::Abandoned, now),
+            None => {}
+        }
+        if !still {
             trip.flight = None;
+            trip.fleet = None;
             trip.capture = None;
         }
     }

@@ -32,7 +32,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         }
     }
 
-    fn wake_one(&mut self, id: u32, waiting: Waiting, outcome: Outcome, now: Millis) {
+    pub(super) fn wake_one(&mut self, id: u32, waiting: Waiting, outcome: Outcome, now: Millis) {
         let Waiting {
             ask,
             rounds,
@@ -63,9 +63,10 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                 self.wait(id, waiting, now);
             }
             Decision::Go(trip) => {
-                let changes = trip.changes(&ask);
-                self.streams.insert(id, Stream::Trip(ask, trip));
-                self.released.push_back((id, Release::Send(changes)));
+                let rounds = rounds + u8::from(outcome == Outcome::Stored);
+                if let Some(changes) = self.depart(id, ask, trip, (deadline, rounds), now) {
+                    self.released.push_back((id, Release::Send(changes)));
+                }
             }
         }
     }
@@ -97,6 +98,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         }
         self.renew_trips(now);
         self.renew_fetches(now);
+        self.tick_fleet(now);
         self.end_waits(now);
         self.look_after_flights(now);
     }

@@ -7,9 +7,10 @@ use sluice_model_redis::Server;
 use crate::bloom::{Filter, Shape};
 use crate::gcra::{PS_PER_US, Ps};
 use crate::guard::scripts::{self, Keys};
-use crate::guard::{EVENTS, Event, Guards, KEPT, MAX_ADDED, Why, written};
+use crate::guard::{EVENTS, Event, Guards, KEPT, MAX_ADDED, Tag, Why, written};
 use crate::headers::Headers;
 use crate::policy::coalesce::Coalesce;
+use crate::redis::line::Line;
 use crate::redis::pipe::Login;
 use crate::redis::resp::{self, Reply};
 use crate::redis::trouble::Trouble;
@@ -37,6 +38,7 @@ pub struct World {
 
 pub struct Worker {
     pub guards: Guards<FakeShared>,
+    pub line: Line<Tag>,
     /// Batches on their way.
     pub sent: VecDeque<(u32, Vec<u8>)>,
     tokens: u32,
@@ -243,14 +245,8 @@ impl Worker {
         let policy = Coalesce::load(policy.as_bytes()).unwrap();
         let redis = policy.redis.clone().unwrap();
         Self {
-            guards: Guards::new(
-                policy.guards,
-                policy.client_ip,
-                &redis,
-                &Login::default(),
-                shared,
-                now,
-            ),
+            guards: Guards::new(policy.guards, policy.client_ip, &redis, shared, now),
+            line: Line::new(&redis, &Login::default(), scripts::all()),
             sent: VecDeque::new(),
             tokens: 0,
             counts: [0; EVENTS.len()],
@@ -258,26 +254,34 @@ impl Worker {
     }
 
     fn tick(&mut self, now: Ps) {
-        self.guards.tick(now);
+        self.guards.tick(&mut self.line, now);
         self.send(now);
     }
 
     fn send(&mut self, now: Ps) {
         let Self {
+            line,
             guards,
             sent,
             tokens,
             ..
         } = self;
-        guards.send(now, |batch| {
+        let failed = line.send(now, |_, batch| {
             *tokens += 1;
             sent.push_back((*tokens, batch.body.clone()));
             Ok(*tokens)
         });
+        for (tag, _) in failed {
+            guards.not_sent(tag, now);
+        }
     }
 
     fn replied(&mut self, token: u32, reply: Result<&[u8], Trouble>, now: Ps) {
-        self.guards.replied(token, reply, now);
+        let Self { line, guards, .. } = self;
+        line.replied(token, reply, now, |tag, reply| {
+            guards.replied(tag, reply, now)
+        });
+        guards.heard(reply.is_ok(), line, now);
         self.send(now);
     }
 

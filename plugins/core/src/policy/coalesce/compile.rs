@@ -18,6 +18,7 @@ use crate::units::{format_duration, format_size};
 const LONGEST_ANSWERS: u64 = 32;
 
 const DEFAULT_BODY: u64 = 1 << 20;
+const DEFAULT_FLEET_BODY: u64 = 256 << 10;
 const DEFAULT_LEASE: Duration = Duration::from_secs(3);
 
 /// The field at fault, and what is wrong.
@@ -41,15 +42,7 @@ pub(super) fn policy(json: PolicyJson) -> Result<Coalesce, PolicyError> {
         .map(|redis| redis.compile())
         .transpose()
         .map_err(|(field, problem)| PolicyError::new(format!("redis.{field}"), problem))?;
-    if redis.is_some() == guards.is_empty() {
-        let (found, expected) = if guards.is_empty() {
-            ("redis", "guards")
-        } else {
-            ("guards", "redis")
-        };
-        let problem = format!("found it without `{expected}`, expected both or neither");
-        return Err(PolicyError::new(found, problem));
-    }
+    meet(&routes, redis.is_some(), !guards.is_empty())?;
     Ok(Coalesce {
         routes,
         redis,
@@ -69,6 +62,23 @@ pub(super) fn policy(json: PolicyJson) -> Result<Coalesce, PolicyError> {
             CacheStatusJson::Hidden => None,
         },
     })
+}
+
+/// Redis is there if something uses it, and only then.
+fn meet(routes: &[Route], redis: bool, guards: bool) -> Result<(), PolicyError> {
+    let fleet = |route: &Route| route.flight.fleet.is_some();
+    let fleet = routes.iter().position(fleet);
+    let (found, expected) = match (redis, guards, fleet) {
+        (true, false, None) => (
+            "redis".to_owned(),
+            "`guards` or a route's `flight.fleet` as well",
+        ),
+        (false, true, _) => ("guards".to_owned(), "`redis` as well"),
+        (false, false, Some(index)) => (format!("routes[{index}].flight.fleet"), "`redis` as well"),
+        _ => return Ok(()),
+    };
+    let problem = format!("found it by itself, expected {expected}");
+    Err(PolicyError::new(found, problem))
 }
 
 fn compile_guards(json: Vec<GuardJson>) -> Result<Vec<Guard>, PolicyError> {
@@ -209,7 +219,24 @@ fn compile_flight(json: &FlightJson, refreshes: bool, shared: u64) -> Result<Fli
             "found \"finish\" without a cluster to fetch from, expected `refresh` as well";
         return mistake("on_leader_gone", problem.to_owned());
     }
+    let fleet = match &json.fleet {
+        None => None,
+        Some(fleet) => {
+            let size = fleet.max_body.map(|size| size.0);
+            let size = size.unwrap_or(DEFAULT_FLEET_BODY.min(max_body));
+            if size > max_body {
+                let problem = format!(
+                    "found {}, expected at most {}, the `max_body` of the flight",
+                    format_size(size),
+                    format_size(max_body)
+                );
+                return mistake("fleet.max_body", problem);
+            }
+            Some(bytes(size))
+        }
+    };
     Ok(Flight {
+        fleet,
         wait: millis(json.wait.0),
         max_followers: json.max_followers.get(),
         max_body: bytes(max_body),

@@ -52,7 +52,7 @@ pub struct PolicyJson {
     /// How to find the client's address, for key parts `client_ip`.
     #[serde(default)]
     pub(super) client_ip: ClientIp,
-    /// Where Redis is, for `guards`.
+    /// Where Redis is, for `guards` and for routes whose `flight` is `fleet`; only with one of them.
     pub(super) redis: Option<RedisJson>,
     /// Which ids exist. A request for one that does not is answered at once, whatever route it belongs to; where that
     /// cannot be known it passes. Default: nobody is asked.
@@ -454,6 +454,9 @@ pub(super) struct FlightJson {
     pub(super) lease: Option<Span<100, { 5 * MINUTE }>>,
     /// What happens when the client leaves whose request was sent.
     pub(super) on_leader_gone: OnLeaderGoneJson,
+    /// One request is made for all gateways that have this very policy and the same `redis`. Default: one for each
+    /// gateway.
+    pub(super) fleet: Option<FleetJson>,
 }
 
 impl Default for FlightJson {
@@ -465,8 +468,23 @@ impl Default for FlightJson {
             max_time: Span::from_millis(10 * SECOND),
             lease: None,
             on_leader_gone: OnLeaderGoneJson::default(),
+            fleet: None,
         }
     }
+}
+
+/// How one request is made for many gateways.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
+#[cfg_attr(feature = "schema", schemars(rename = "Fleet"))]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {} or {\"max_body\": \"64KiB\"}"
+)]
+pub(super) struct FleetJson {
+    /// An answer with a longer body is not handed over by Redis: each gateway asks for itself. At most the flight's
+    /// `max_body`; default: 256 KiB, but at most that.
+    pub(super) max_body: Option<Size<0, MIB>>,
 }
 
 /// What happens when the client leaves whose request was sent.

@@ -27,7 +27,7 @@ pub struct Coalesce {
     pub purge: Option<Purge>,
     /// What this cache calls itself in Cache-Status: a token. `None`: the field is not written.
     pub cache_status: Option<String>,
-    /// If there are guards.
+    /// If there are guards, or routes with a [`Flight::fleet`].
     pub redis: Option<Redis>,
     /// Names differ.
     pub guards: Vec<Guard>,
@@ -86,6 +86,8 @@ pub struct Flight {
     /// After so long without a sign of life from its leader, a flight has another.
     pub lease: Millis,
     pub on_leader_gone: OnLeaderGone,
+    /// One request is made for all gateways; an answer with a longer body is not handed over. `None`: one for each.
+    pub fleet: Option<usize>,
 }
 
 /// What becomes of a flight whose leader's client leaves.
@@ -125,13 +127,13 @@ impl Coalesce {
     /// request that changes something need not match the route of those that read.
     #[must_use]
     pub fn uri_keys(&self, request: &Headers, target: &[u8]) -> Vec<Vec<u8>> {
-        let mut keys: Vec<Vec<u8>> = self
-            .routes
-            .iter()
-            .map(|route| cache::uri_key(request, target, &route.rule.query))
-            .collect();
-        keys.sort_unstable();
-        keys.dedup();
+        let mut keys = Vec::new();
+        for route in &self.routes {
+            let key = cache::uri_key(request, target, &route.rule.query);
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
         keys
     }
 

@@ -58,6 +58,7 @@ fn the_minimal_example_takes_every_default() {
         max_time: 10_000,
         lease: 3_000,
         on_leader_gone: OnLeaderGone::Promote,
+        fleet: None,
     };
     assert_eq!(route.flight, flight);
 }
@@ -112,6 +113,7 @@ fn the_full_example_says_everything() {
     );
     assert_eq!(search.flight.on_leader_gone, OnLeaderGone::Finish);
     assert_eq!(search.flight.max_body, 4 << 20);
+    assert_eq!(search.flight.fleet, Some(64 << 10));
     assert!(files.rule.server_errors && files.rule.ignore_client);
     assert!(!files.rule.authorization);
     let dropped = Parameters::AllBut(vec!["utm_*".to_owned()]);
@@ -239,6 +241,21 @@ fn what_is_invalidated_has_the_keys_of_every_route() {
 fn the_longest_lease_is_that_of_a_short_flight() {
     let route = with(r#""flight": {"max_time": "1s"}"#);
     assert_eq!(route.flight.lease, 1_000);
+}
+
+#[test]
+fn a_flight_of_the_fleet_hands_over_no_more_than_is_stored() {
+    let fleet = |flight: &str| {
+        let json = format!(
+            r#"{{"redis": {{"cluster": "r"}}, "routes": [{{"name": "a", "flight": {flight}}}]}}"#
+        );
+        Coalesce::load(json.as_bytes()).unwrap().routes[0]
+            .flight
+            .fleet
+    };
+    assert_eq!(fleet(r#"{"fleet": {}}"#), Some(256 << 10));
+    assert_eq!(fleet(r#"{"fleet": {}, "max_body": "8KiB"}"#), Some(8 << 10));
+    assert_eq!(fleet(r#"{"fleet": {"max_body": "1KiB"}}"#), Some(1 << 10));
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Workers over one shared data, with an origin and clients that do what a test says.
 
 mod answers;
+mod fleet;
+mod fleet_answers;
+mod fleet_seeds;
+mod fleet_world;
 mod flights;
 mod nested;
 mod seeds;
@@ -70,6 +74,9 @@ impl Got {
 }
 
 struct World {
+    policy: Coalesce,
+    /// Of the workers' numbers that look random.
+    seed: u64,
     store: FakeShared,
     queues: Queues,
     workers: Vec<Machine<FakeShared, Queues>>,
@@ -101,7 +108,13 @@ fn numbers(mut seed: u64) -> impl FnMut() -> u64 {
 
 impl World {
     fn new(workers: usize, route: &str) -> Self {
+        Self::of(workers, policy(route), 0)
+    }
+
+    fn of(workers: usize, policy: Coalesce, seed: u64) -> Self {
         let mut world = Self {
+            policy,
+            seed,
             store: FakeShared::default(),
             queues: Queues::default(),
             workers: Vec::new(),
@@ -110,17 +123,18 @@ impl World {
             calls: Vec::new(),
         };
         for _ in 0..workers {
-            world.start(route);
+            world.start();
         }
         world
     }
 
     /// One more worker.
-    fn start(&mut self, route: &str) {
+    fn start(&mut self) {
         let token = Some("t".to_owned());
-        let settings = Settings::new(policy(route), token, [1, 2, 3, 4], b"policy");
+        let secret = [1, 2, 3, 4 + self.seed];
+        let settings = Settings::new(self.policy.clone(), token, secret, b"policy");
         let number = self.workers.len();
-        let random = Box::new(numbers(number as u64));
+        let random = Box::new(numbers(self.seed << 20 | number as u64));
         let (store, queues) = (self.store.clone(), self.queues.clone());
         let machine = Machine::new(settings, store, queues, number as u32, random, self.now);
         self.workers.push(machine);
@@ -275,6 +289,8 @@ impl World {
             assert_eq!(worker.waiting(), 0);
             assert_eq!(worker.streams(), 0);
             assert!(worker.groups.is_empty() && worker.fetches.is_empty());
+            assert!(worker.asks.is_empty() && worker.left.is_empty());
+            assert!(worker.commands.is_empty());
             assert_eq!(worker.copying.get(), 0);
         }
     }

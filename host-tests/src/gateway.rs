@@ -36,6 +36,8 @@ pub enum Route {
     Coalesce,
     /// As `Direct`, with the coalescing filter and its guards: `coalesce-bloom.yaml`.
     CoalesceBloom,
+    /// As `Direct`, with the coalescing filter and flights of the fleet: `coalesce-fleet.yaml`.
+    CoalesceFleet,
     /// Without Redis, with the shard-route filter and its shards: `shard-route.yaml`.
     ShardRoute,
 }
@@ -55,6 +57,7 @@ impl Route {
             Self::Etcd => "idempotency-etcd.yaml",
             Self::Coalesce => "coalesce.yaml",
             Self::CoalesceBloom => "coalesce-bloom.yaml",
+            Self::CoalesceFleet => "coalesce-fleet.yaml",
             Self::ShardRoute => "shard-route.yaml",
         }
     }

@@ -40,6 +40,7 @@ pub fn transport(route: Route) -> Value {
         | Route::Idempotency
         | Route::Coalesce
         | Route::CoalesceBloom
+        | Route::CoalesceFleet
         | Route::Redlock
         | Route::Etcd
         | Route::ShardRoute => json!({}),

@@ -36,6 +36,7 @@ fn every_example_is_tested() {
             &Route::Etcd,
             &Route::Coalesce,
             &Route::CoalesceBloom,
+            &Route::CoalesceFleet,
             &Route::ShardRoute,
         ])
         .map(|route| route.example().to_owned())

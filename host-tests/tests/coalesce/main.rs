@@ -2,6 +2,7 @@
 
 mod answers;
 mod bloom;
+mod fleet;
 mod flights;
 mod http2;
 mod memory;

@@ -100,6 +100,90 @@ fn rate_limits_are_kept_alike_to_the_picosecond() {
         .unwrap();
 }
 
+/// The flights of a fleet: any acts of three gateways on two flights, at times a few milliseconds apart.
+const FLIGHT: &str = include_str!("../../../../plugins/core/src/flight/fleet/flight.lua");
+
+#[derive(Debug, Clone)]
+struct Act {
+    key: u8,
+    later: u64,
+    words: Vec<String>,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let number = || 0..60u64;
+    let kinds = prop_oneof![
+        3 => (number(), number(), 0..3u64).prop_map(|(lease, within, but)| {
+            ("lead", vec![lease.to_string(), within.to_string(), but.to_string()])
+        }),
+        2 => (number(), number(), 0..3u64).prop_map(|(ago, keep, id)| {
+            let at = FROZEN / 1_000 + ago;
+            ("publish", vec![at.to_string(), keep.to_string(), id.to_string(), "\0blob".into()])
+        }),
+        1 => (number(), number()).prop_map(|(ago, keep)| {
+            let at = FROZEN / 1_000 + ago;
+            ("vary", vec![at.to_string(), keep.to_string(), "names".into()])
+        }),
+        1 => number().prop_map(|keep| ("own", vec![keep.to_string()])),
+        1 => number().prop_map(|lease| ("renew", vec![lease.to_string()])),
+        1 => Just(("release", Vec::new())),
+    ];
+    (0..2u8, 0..20u64, 1..4u64, kinds).prop_map(|(key, later, token, (name, rest))| {
+        let mut words = vec![name.to_owned(), token.to_string()];
+        words.extend(rest);
+        Act { key, later, words }
+    })
+}
+
+#[test]
+fn flights_of_a_fleet_are_kept_alike_to_the_millisecond() {
+    let mut pair = Pair::start();
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        cases: 100,
+        max_shrink_iters: 200,
+        ..ProptestConfig::default()
+    });
+    let pair = std::cell::RefCell::new(&mut pair);
+    let acts = proptest::collection::vec(act(), 1..25);
+    runner
+        .run(&acts, |acts| {
+            let mut pair = pair.borrow_mut();
+            pair.fresh();
+            let mut now = FROZEN;
+            for Act { key, later, words } in &acts {
+                now += later * 1_000;
+                let clock = format!("{{'{}','{}'}}", now / 1_000_000, now % 1_000_000);
+                let script = FLIGHT.replace("redis.call('TIME')", &clock);
+                let key = format!("flight:{key}");
+                let mut all = vec!["EVAL".to_owned(), script, "1".to_owned(), key.clone()];
+                all.extend(words.iter().cloned());
+                pair.same(&all);
+                pair.same(&["HGETALL", &key]);
+                pair.same(&["PEXPIRETIME", &key]);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn the_script_of_flights_runs_unchanged() {
+    let mut pair = Pair::start();
+    let act = |pair: &mut Pair, words: &[&str], slack: i64| {
+        let mut all = vec!["EVAL", FLIGHT, "1", "flight"];
+        all.extend_from_slice(words);
+        pair.about(&all, slack);
+    };
+    act(&mut pair, &["lead", "7", "9000", "1", "0"], 1_000);
+    act(&mut pair, &["lead", "8", "9000", "9000000", "0"], 0);
+    act(&mut pair, &["own", "7", "9000"], 0);
+    act(&mut pair, &["lead", "8", "9000", "9000000", "0"], 0);
+    pair.same(&["PTTL", "flight"]);
+    pair.same(&["SET", "flight", "garbage"]);
+    pair.same(&["EVAL", FLIGHT, "1", "flight", "lead", "8", "9000", "1", "0"]);
+}
+
 #[test]
 fn the_scripts_run_unchanged() {
     let mut pair = Pair::start();

@@ -60,7 +60,7 @@ fn an_example_allows_a_filter_what_the_list_allows() {
         idempotency.retain(|name| !IDEMPOTENCY_ONLY.contains(&name.as_str()));
         assert!(idempotency.is_subset(&known.allowed), "{idempotency:?}");
     }
-    for route in [Route::Coalesce, Route::CoalesceBloom] {
+    for route in [Route::Coalesce, Route::CoalesceBloom, Route::CoalesceFleet] {
         let mut config = Config::example(route.example());
         let mut coalesce = allowed(config.filter());
         coalesce.retain(|name| !COALESCE_ONLY.contains(&name.as_str()));

@@ -1,4 +1,4 @@
-//! The examples of coalescing, with a guard and without, and their alternatives.
+//! The examples of coalescing, with a guard, for a fleet and without either, and their alternatives.
 
 use host_tests::bloom;
 use host_tests::coalesce;
@@ -79,4 +79,42 @@ fn the_example_with_a_guard_serves_with_its_alternatives_too() {
     }
     let redis = Redis::builder().tls().start();
     guards(Gateway::builder().redis_tls(&redis), &redis);
+}
+
+/// What one gateway has brought answers at another.
+fn shares_with_others(builders: [Builder; 2]) {
+    let service = Service::start(|_, _, stream| coalesce::answer(stream, coalesce::FRESH, b"ok"));
+    let origin = service.address();
+    for builder in builders {
+        let gateway = builder
+            .route(Route::CoalesceFleet)
+            .edit(patiently)
+            .edit(move |config| config.endpoints("origin", &[origin]))
+            .workers(2)
+            .start();
+        for _ in 0..5 {
+            assert_eq!(gateway.get("/a", &[]).text(), "ok");
+        }
+        coalesce::assert_sound(&gateway);
+        nothing_to_complain_about(&gateway);
+    }
+    assert_eq!(service.count(), 1);
+}
+
+#[test]
+fn the_example_of_a_fleet_serves_with_its_alternatives_too() {
+    let redis = Redis::start();
+    shares_with_others([(); 2].map(|()| Gateway::builder().redis(&redis)));
+    let redis = Redis::builder().password("secret").start();
+    shares_with_others([(); 2].map(|()| {
+        let builder = Gateway::builder().redis(&redis).alternative("auth");
+        let builder = builder.env("REDIS_PASSWORD", "secret");
+        builder.edit(|config| config.redis_policy("password", json!({"env": "REDIS_PASSWORD"})))
+    }));
+    if !speaks_tls() {
+        eprintln!("skipped: this redis-server is built without TLS");
+        return;
+    }
+    let redis = Redis::builder().tls().start();
+    shares_with_others([(); 2].map(|()| Gateway::builder().redis_tls(&redis)));
 }

@@ -28,7 +28,7 @@ fn the_policy_of_every_example_is_valid() {
         panic!("etcd")
     };
     assert_eq!(named.cluster_name, "etcd");
-    for route in [Route::Coalesce, Route::CoalesceBloom] {
+    for route in [Route::Coalesce, Route::CoalesceBloom, Route::CoalesceFleet] {
         let policy = Coalesce::load(shipped_policy(route).to_string().as_bytes());
         assert!(policy.is_ok(), "{policy:?}");
     }

@@ -452,3 +452,29 @@ fn clients_that_leave_while_they_wait_for_another_gateway_leave_nothing_behind()
     assert_eq!(service.count(), 1);
     all_sound(&gateways);
 }
+
+/// Each is longer than what Redis is given at once by a connection that is half closed.
+#[test]
+fn many_long_answers_at_once_go_from_gateway_to_gateway_whole() {
+    const KEYS: usize = 30;
+    let service = Service::start(|request, _, stream| {
+        let body = request.path.repeat(200_000 / request.path.len());
+        answer(stream, FRESH, body.as_bytes())
+    });
+    let redis = Redis::start();
+    let gateways = start(2, &service, &redis, &fleet_policy(json!({}), json!({})));
+    let path = |key: usize| format!("/item/{key:02}");
+    for key in 0..KEYS {
+        let _ = get(&gateways[0], &path(key), "");
+    }
+    let mut clients: Vec<(usize, Sent)> = (0..KEYS)
+        .map(|key| (key, Sent::get(&gateways[1], &path(key), "")))
+        .collect();
+    for (key, client) in &mut clients {
+        let path = path(*key);
+        assert!(client.answer().body == path.repeat(200_000 / path.len()).as_bytes());
+    }
+    assert_eq!(service.count(), KEYS);
+    until_event(&gateways[1], "fleet_answer", KEYS as u64);
+    all_sound(&gateways);
+}

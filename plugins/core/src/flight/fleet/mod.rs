@@ -49,11 +49,13 @@ pub struct Fleet {
 /// What is to be done with a flight. Times are lengths, but for `at`, which is when Redis said that the lead began.
 #[derive(Debug, Clone, Copy)]
 pub enum Act<'a> {
-    /// To ask the upstream, or get what there is, if it was asked for less than `within` ago and is not `but`.
+    /// To ask the upstream, or get what there is, if it was asked for less than `within` ago and is not `but`. With so long
+    /// an answer, `most` bytes, is reckoned.
     Lead {
         lease: Millis,
         within: Millis,
         but: u64,
+        most: usize,
     },
     Publish {
         at: u64,
@@ -129,7 +131,13 @@ impl Fleet {
         command.bytes(name);
         command.number(token);
         match act {
-            Act::Lead { lease, within, but } => {
+            Act::Lead {
+                lease,
+                within,
+                but,
+                most,
+            } => {
+                command.reply = most;
                 [lease, within, but]
                     .into_iter()
                     .for_each(|n| command.number(n));

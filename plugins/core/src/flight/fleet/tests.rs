@@ -57,6 +57,7 @@ impl Redis {
             lease: LEASE,
             within,
             but,
+            most: 0,
         };
         let reply = self.act(token, act);
         let reply = resp::decode(&reply).unwrap().0;
@@ -210,6 +211,7 @@ fn what_is_no_flight_is_refused_or_replaced() {
         lease: LEASE,
         within: 1,
         but: 0,
+        most: 0,
     };
     assert!(redis.act(1, act).starts_with(b"-WRONGTYPE"));
 }

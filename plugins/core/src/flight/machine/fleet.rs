@@ -141,6 +141,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             unwanted,
             ..
         } = &mut *asks;
+        let most = self.fleet_body(ask).unwrap_or(0).saturating_add(HEAD);
         let stale = trip.stale.as_ref();
         // What was asked for at one of these times or before is of no use here.
         let not_since = [
@@ -157,6 +158,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             lease: self.times(ask).lease,
             within: sent - last,
             but: unwanted.or(stale.map(|stale| stale.id)).unwrap_or(0),
+            most,
         };
         asks.asked = Some(sent);
         self.tell_fleet(Some(token), token, asks.place, act);
@@ -240,6 +242,9 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         }
     }
 }
+
+/// What an answer may have besides its body, about.
+const HEAD: usize = 64 << 10;
 
 /// The part of a name's key that only this process has.
 const SALT: usize = 8;

@@ -5,13 +5,13 @@ use std::net::TcpStream;
 use std::thread;
 
 use host_tests::client::Response;
-use host_tests::gateway::{Gateway, Route};
+use host_tests::gateway::{Builder, Gateway, Route};
 use host_tests::idempotency::{
     ACCOUNT, Service, assert_replay, gateway, made, pay, policy, told, until_event,
 };
 use host_tests::limits::assert_sound;
 use host_tests::redis::Redis;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Bytes that no two places have alike.
 fn body(length: usize) -> Vec<u8> {
@@ -113,6 +113,15 @@ fn bodies_of_any_length_are_compared_and_replayed_whole() {
     assert_sound(&gateway);
 }
 
+/// A gateway that reaches Redis by this transport.
+fn by(transport: &str, service: &Service, policy: Value) -> Builder {
+    let builder = gateway(service.address(), policy);
+    match transport {
+        "stream" => builder.route(Route::IdempotencyStream),
+        _ => builder,
+    }
+}
+
 /// What Redis answers to a batch is as long as all answers in it together.
 #[test]
 fn large_answers_are_replayed_to_many_at_once() {
@@ -122,11 +131,7 @@ fn large_answers_are_replayed_to_many_at_once() {
     for transport in ["callout", "stream"] {
         let route = json!({"max_request_body": "960KiB", "max_response_body": "960KiB"});
         let policy = policy(json!({"transport": transport}), route);
-        let mut builder = gateway(service.address(), policy);
-        if transport == "stream" {
-            builder = builder.route(Route::IdempotencyStream);
-        }
-        let gateway = builder.redis(&redis).start();
+        let gateway = by(transport, &service, policy).redis(&redis).start();
         for length in [64 * KIB, 900 * KIB] {
             let key = format!("{transport}-{length}");
             let sent = body(length);
@@ -169,12 +174,9 @@ fn the_largest_answers_are_replayed_whole() {
         );
         policy["gateway_buffer"] = "32MiB".into();
         policy["worker"] = json!({"max_held": "64MiB"});
-        let mut builder = gateway(service.address(), policy).edit(|config| {
+        let builder = by(transport, &service, policy).edit(|config| {
             config.listener("gateway")["per_connection_buffer_limit_bytes"] = BUFFER.into();
         });
-        if transport == "stream" {
-            builder = builder.route(Route::IdempotencyStream);
-        }
         let gateway = builder.redis(&redis).start();
         let first = send(&gateway, "/pay", transport, b"");
         assert_eq!(

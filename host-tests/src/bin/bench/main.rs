@@ -1,7 +1,7 @@
 //! What the filters cost on a real Envoy: throughput of one worker as a ratio to a wasm filter that does nothing.
 //!
-//! `ROUNDS` and `TURNS` (of a second, in a round) can be set; arguments pick variants by their names, or by the beginning with a `*`
-//! behind it.
+//! `ROUNDS` and `TURNS` (of a second, in a round) can be set; arguments pick variants by their names, or by the beginning
+//! with a `*` behind it.
 
 mod coalesce;
 mod edits;

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use super::flight::{FlightJson, OnLeaderGoneJson};
 use super::guard::{self, Guard, GuardJson};
 use super::json::{
-    AuthorizationJson, CacheStatusJson, ClientDirectivesJson, FlightJson, OnLeaderGoneJson,
-    OnMissingKeyJson, PolicyJson, QueryJson, RouteJson, TtlJson,
+    AuthorizationJson, CacheStatusJson, ClientDirectivesJson, OnMissingKeyJson, PolicyJson,
+    QueryJson, RouteJson, TtlJson,
 };
 use super::{Coalesce, Flight, OnLeaderGone, Purge, Refresh, Route, Store};
 use crate::cache::{Millis, Parameters, Query, Rule, Ttl};

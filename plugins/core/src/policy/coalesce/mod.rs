@@ -4,6 +4,7 @@
 //! in [`cache::Rule`]; which requests, whose, and how flights are run is here.
 
 mod compile;
+mod flight;
 mod guard;
 pub mod json;
 

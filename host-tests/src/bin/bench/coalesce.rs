@@ -1,5 +1,6 @@
 //! The coalescing filter and other caches: what a hit costs, what a herd does, what an entry takes.
 
+use crate::crowd::Crowd;
 use crate::edits::{answer_with, cache_v2, reading, with_every_callback, without_filter};
 use crate::measure::{BASELINE, Effort, Load, Server, Start, Variants, family, is_picked};
 use crate::proxies::{nginx, varnish};
@@ -48,7 +49,10 @@ pub fn run(picked: &[String], effort: Effort) {
         effort,
     );
     if is_picked(picked, "stampede") {
-        stampede::run(&origin, &servers(address));
+        let crowd: Start<'_> = Box::new(|| Box::new(Crowd::start(SLOW, SIZE)));
+        let mut all = servers(address);
+        all.insert(0, ("no cache, one thread answers all at once", crowd));
+        stampede::run(&origin, &all);
     }
     if is_picked(picked, "memory") {
         memory(&origin, &servers(address));

@@ -4,6 +4,7 @@
 //! with a `*` behind it.
 
 mod coalesce;
+mod crowd;
 mod edits;
 mod idempotency;
 mod measure;

@@ -27,10 +27,10 @@ pub fn run(picked: &[String], effort: Effort) {
         answer(stream, "", &vec![b'x'; size])
     });
     let folder = TempDir::with_prefix("sluice-bench-").expect("a temporary folder");
-    let tables = [1, 32, 256]
-        .map(|connections| (connections, SIZES[0]))
-        .into_iter()
-        .chain(SIZES[1..].iter().map(|size| (32, *size)));
+    let [small, large @ ..] = SIZES;
+    let small = [1, 32, 256].map(|connections| (connections, small));
+    let large = [1, 32].map(|connections| large.map(|size| (connections, size)));
+    let tables = small.into_iter().chain(large.into_iter().flatten());
     for (connections, (name, size)) in tables {
         let script = folder.path().join(format!("{size}.lua"));
         fs::write(&script, posts(size)).expect("the script can be written");

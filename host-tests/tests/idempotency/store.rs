@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::thread;
 
 use host_tests::client::{Response, send_and_leave};
-use host_tests::gateway::Gateway;
+use host_tests::gateway::{Gateway, Route};
 use host_tests::idempotency::{
     LEASE, Service, assert_replay, assert_unknown, brisk, count, event, gateway, hasty, pay,
     policy, records, request, told, until_answered, until_event,
@@ -41,6 +41,31 @@ fn without_its_store_a_gateway_sends_nothing() {
     assert_eq!(told(&pay(&gateway, "k", b"").unwrap()), charge(1));
     assert_eq!(service.count(), 1);
     until_event(&gateway, "store_unavailable", 1);
+    assert_sound(&gateway);
+}
+
+/// Row 1, where the way to Redis is a connection that stays, until Redis closes it.
+#[test]
+fn a_connection_that_redis_closes_is_made_anew() {
+    let service = Service::counting();
+    let redis = Redis::start();
+    let stream = json!({"transport": "stream", "timeout": "2s"});
+    let gateway = gateway(service.address(), policy(stream, json!({})))
+        .route(Route::IdempotencyStream)
+        .redis(&redis)
+        .start();
+    for number in 1..4 {
+        let key = format!("k{number}");
+        // One that comes before the gateway knows is refused, and may be sent again.
+        wait::until("a charge", || {
+            let answer = pay(&gateway, &key, b"").unwrap();
+            let told = told(&answer);
+            assert!(told == charge(number) || told == refused("store-unavailable"));
+            told == charge(number)
+        });
+        assert_eq!(service.count(), number);
+        let _: i64 = redis.query(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    }
     assert_sound(&gateway);
 }
 

@@ -117,10 +117,11 @@ impl Quota {
         }
     }
 
-    /// The part of this quota that one gateway enforces when it is on its own: rate and burst times `millionths`/10^6.
-    /// A burst never becomes 0, or the gateway would deny all.
+    /// The part of this quota that one gateway enforces when it is on its own, for a request of `cost` tokens: rate and
+    /// burst times `millionths`/10^6. The burst has room for the request if the whole one has, or it would be denied for
+    /// ever.
     #[must_use]
-    pub fn share(self, millionths: u32) -> Self {
+    pub fn share(self, millionths: u32, cost: u64) -> Self {
         let millionths = u64::from(millionths.clamp(1, 1_000_000));
         if self.burst == 0 {
             return self;
@@ -128,7 +129,7 @@ impl Quota {
         let interval = (self.interval * 1_000_000).div_ceil(Ps::from(millionths));
         let burst = u64::try_from(u128::from(self.burst) * u128::from(millionths) / 1_000_000)
             .unwrap_or(self.burst)
-            .max(1);
+            .max(cost.clamp(1, self.burst));
         Self {
             interval,
             tolerance: interval * Ps::from(burst),

@@ -3,6 +3,7 @@
 //!
 //! Only root contexts open one: the SDK hands what comes in to the context that was running when it was opened.
 
+use crate::raw;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::BufferType;
 use sluice_core::redis::trouble::Trouble;
@@ -35,19 +36,19 @@ impl Duplex {
     /// # Errors
     /// When the stream has ended.
     pub fn send(self, message: &[u8]) -> Result<(), Trouble> {
-        hostcalls::send_grpc_stream_message(self.token, Some(message), false)
-            .map_err(|_| Trouble::Reset)
+        let sent = raw::send_on_stream(self.token, message);
+        sent.then_some(()).ok_or(Trouble::Reset)
     }
 
     /// Ends this side of it. The gateway keeps a stream until both sides have ended theirs: without this, one that the
     /// other side ended would be kept for ever.
     pub fn close(self) {
-        let _ = hostcalls::close_grpc_stream(self.token);
+        let _ = raw::close_stream(self.token);
     }
 
     /// Ends it at once, whatever is on its way.
     pub fn reset(self) {
-        let _ = hostcalls::cancel_grpc_stream(self.token);
+        let _ = raw::cancel_stream(self.token);
     }
 }
 

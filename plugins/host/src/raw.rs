@@ -3,7 +3,7 @@
 //!
 //! The SDK takes a map's buffer apart into two allocations for each header, which is most of what a filter costs on a
 //! request with a dozen headers; [`Headers`] reads it in place. It takes only text for the values of an answer's header,
-//! and it panics where a host refuses to change a map that is gone.
+//! and it panics where a host refuses to change a map that is gone, or does not let a stream be used.
 
 #![allow(unsafe_code)]
 
@@ -21,6 +21,9 @@ unsafe extern "C" {
         value_size: usize,
     ) -> Status;
     fn proxy_remove_header_map_value(map: MapType, name: *const u8, name_size: usize) -> Status;
+    fn proxy_grpc_send(stream: u32, data: *const u8, size: usize, ends: bool) -> Status;
+    fn proxy_grpc_cancel(stream: u32) -> Status;
+    fn proxy_grpc_close(stream: u32) -> Status;
     fn proxy_set_property(
         path: *const u8,
         path_size: usize,
@@ -96,6 +99,27 @@ pub(crate) fn answer(status: u16, details: &str, headers: &Headers, body: &[u8])
             NONE,
         )
     };
+    status == Status::Ok
+}
+
+/// Sends a message on a stream. False when it has ended, or the host refuses.
+pub(crate) fn send_on_stream(stream: u32, message: &[u8]) -> bool {
+    // SAFETY: the host reads the message while the call lasts.
+    let status = unsafe { proxy_grpc_send(stream, message.as_ptr(), message.len(), false) };
+    status == Status::Ok
+}
+
+/// Ends a stream at once. False when it has ended, or the host refuses.
+pub(crate) fn cancel_stream(stream: u32) -> bool {
+    // SAFETY: nothing is handed over.
+    let status = unsafe { proxy_grpc_cancel(stream) };
+    status == Status::Ok
+}
+
+/// Ends this side of a stream. False when it has ended, or the host refuses.
+pub(crate) fn close_stream(stream: u32) -> bool {
+    // SAFETY: nothing is handed over.
+    let status = unsafe { proxy_grpc_close(stream) };
     status == Status::Ok
 }
 

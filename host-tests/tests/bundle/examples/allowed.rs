@@ -78,6 +78,33 @@ fn an_example_allows_a_filter_what_the_list_allows() {
     }
 }
 
+/// All that has to do with a stream, or nothing: one function too few is not missed before a connection is closed.
+#[test]
+fn a_filter_that_may_open_a_stream_may_do_all_else_with_it() {
+    let known = HostFunctions::read().allowed;
+    let stream: BTreeSet<String> = known
+        .into_iter()
+        .filter(|name| name.contains("_grpc_"))
+        .collect();
+    assert_eq!(stream.len(), 8);
+    let routes = [
+        Route::Idempotency,
+        Route::IdempotencyStream,
+        Route::Redlock,
+        Route::Etcd,
+        Route::Coalesce,
+        Route::CoalesceBloom,
+        Route::CoalesceFleet,
+    ];
+    let examples = routes.map(|route| Config::example(route.example()));
+    let refresh = Config::example_with(Route::ShardRoute.example(), &["refresh"]);
+    for mut config in examples.into_iter().chain([refresh]) {
+        let listed = allowed(config.filter());
+        let has: BTreeSet<String> = listed.intersection(&stream).cloned().collect();
+        assert!(has.is_empty() || has == stream, "{has:?}");
+    }
+}
+
 /// Envoy would ignore a list in the wrong place, so one function too few must be felt.
 #[test]
 fn a_filter_is_held_to_its_list() {

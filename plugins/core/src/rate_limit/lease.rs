@@ -40,6 +40,22 @@ impl Terms {
         }
     }
 
+    /// Where leases of these terms are kept for a client whose hash is given. When a policy changes, what was lent by the
+    /// old one must not be spent by the new one: a shorter limit counts at once.
+    #[must_use]
+    pub fn place(&self, hash: u64) -> u64 {
+        let interval = self.quota.interval() as u64;
+        let mark =
+            [interval, self.quota.burst(), self.size]
+                .into_iter()
+                .fold(0_u64, |mark, number| {
+                    (mark ^ number)
+                        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                        .rotate_left(29)
+                });
+        hash ^ mark
+    }
+
     /// The limit's own quota.
     #[must_use]
     pub fn quota(&self) -> Quota {
@@ -229,6 +245,23 @@ mod tests {
             (1, 0),
             "a burst of one is never lent away"
         );
+    }
+
+    #[test]
+    fn each_terms_have_a_place_of_their_own() {
+        let quota = |rate| Quota::new(rate, Duration::from_secs(60), rate).unwrap();
+        let all = [
+            Terms::new(quota(10_000), 20),
+            Terms::new(quota(20), 4),
+            Terms::new(quota(20), 5),
+            Terms::new(quota(20).with_burst(19), 5),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            for other in &all[..index] {
+                assert_ne!(one.place(7), other.place(7));
+            }
+            assert_ne!(one.place(7), one.place(8));
+        }
     }
 
     #[test]

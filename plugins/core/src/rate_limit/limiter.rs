@@ -236,7 +236,11 @@ impl<S: SharedData + Clone> Limiter<S> {
             return;
         }
         if let Some(terms) = terms {
-            match self.tables.lease(check.hash).spend(check.cost, now, &terms) {
+            match self
+                .tables
+                .lease(check.hash, &terms)
+                .spend(check.cost, now, &terms)
+            {
                 Spent::Done(_) => return,
                 Spent::Cooling { retry } => {
                     part.state = cooling(&terms, retry);

@@ -107,7 +107,7 @@ impl<S: SharedData + Clone> Tables<S> {
     pub fn spend(&mut self, hash: u64, terms: &Terms, cost: u64, now: Ps) -> Spent {
         self.leases
             .update(
-                hash,
+                terms.place(hash),
                 |record| Lease::decode(*record).is_alive(now, terms.lifetime),
                 |record| {
                     let lease = record.map(Lease::decode).unwrap_or_default();
@@ -121,9 +121,9 @@ impl<S: SharedData + Clone> Tables<S> {
     }
 
     /// The lease as it is, alive or not.
-    pub fn lease(&mut self, hash: u64) -> Lease {
+    pub fn lease(&mut self, hash: u64, terms: &Terms) -> Lease {
         self.leases
-            .update(hash, |_| true, Step::Keep)
+            .update(terms.place(hash), |_| true, Step::Keep)
             .ok()
             .flatten()
             .map(Lease::decode)
@@ -134,7 +134,7 @@ impl<S: SharedData + Clone> Tables<S> {
     /// same.
     pub fn deposit(&mut self, hash: u64, terms: &Terms, drawn: Lease, now: Ps) {
         let _ = self.leases.update(
-            hash,
+            terms.place(hash),
             |record| Lease::decode(*record).is_alive(now, terms.lifetime),
             |record| {
                 let lease = record.map(Lease::decode).unwrap_or_default();
@@ -148,7 +148,7 @@ impl<S: SharedData + Clone> Tables<S> {
         let lifetime = terms.lifetime;
         let cost = u32::try_from(cost).unwrap_or(0);
         let _ = self.leases.update(
-            hash,
+            terms.place(hash),
             |record| Lease::decode(*record).is_alive(now, lifetime),
             |record| match record.map(Lease::decode) {
                 Some(lease) if lease.ends == ends => {

@@ -157,7 +157,7 @@ impl<S: SharedData + Clone> Limiter<S> {
         let Some(terms) = self.terms(part) else {
             return Ok(());
         };
-        let growth = self.tables.lease(hash).next_growth(now, &terms);
+        let growth = self.tables.lease(hash, &terms).next_growth(now, &terms);
         let need = part.check.cost;
         let take = Take {
             key: self.key(part),

@@ -22,7 +22,7 @@ impl<S: SharedData + Clone> Limiter<S> {
         part.state = match (self.redis.on_error, part.allowance()) {
             (OnError::Local { millionths }, Some(allowance)) => self.tables.charge(
                 fallback_hash(part.check.hash),
-                allowance.quota.share(millionths),
+                allowance.quota.share(millionths, part.check.cost),
                 part.check.cost,
                 now,
                 Charged::Fallback { at: now },
@@ -92,7 +92,7 @@ impl<S: SharedData + Clone> Limiter<S> {
                     let OnError::Local { millionths } = self.redis.on_error else {
                         continue;
                     };
-                    let share = quota.share(millionths);
+                    let share = quota.share(millionths, cost);
                     self.tables
                         .refund(fallback_hash(hash), share, at, cost, now);
                     share.interval() * Ps::from(cost)

@@ -22,6 +22,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+const SCHEME: &[u8] = b"Bearer ";
+
 /// A claim of the JSON Web Token in a header: decoded, NOT verified. Use it behind the gateway's own JWT check. The
 /// claim is text, a number or a boolean; anything else, and a token that is none, counts as missing.
 #[derive(Debug, Clone, Deserialize)]
@@ -34,7 +36,7 @@ pub struct JwtClaim {
     /// The claim's name; `realm.tenant` is `tenant` inside `realm`. A JSON pointer (`/https:~1~1example.com~1tenant`)
     /// reaches every name and, by number, into lists.
     claim: ClaimPath,
-    /// The header with the token, with or without `Bearer` before it.
+    /// The header with the token. In `authorization`, `Bearer ` stands before it; in others it may.
     #[serde(default = "authorization")]
     header: HeaderName,
 }
@@ -59,11 +61,24 @@ impl JwtClaim {
     /// The claim as text.
     pub(super) fn value(&self, request: &impl Request) -> Result<String, Reason> {
         let value = Duplicates::Deny.choose(request.headers().all(self.header.as_str()))?;
-        let token = match value.split_at_checked(7) {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token,
-            _ => value,
+        self.claim_of(self.token(value)?).ok_or(Reason::Absent)
+    }
+
+    /// The token in a header's value: the one that the gateway's check looks at, or a client would have a valid one checked
+    /// and its own claims read. Envoy's takes the first run of a token's characters behind the first `Bearer `, wherever
+    /// that stands and only in this spelling.
+    fn token<'v>(&self, value: &'v [u8]) -> Result<&'v [u8], Reason> {
+        let mut places = value.windows(SCHEME.len());
+        let rest = match places.position(|place| place == SCHEME) {
+            Some(0) => value.strip_prefix(SCHEME).unwrap_or_default(),
+            // No client writes this, unless to have two readers see two tokens.
+            Some(_) => return Err(Reason::Ambiguous),
+            None if self.header.as_str() == "authorization" => return Err(Reason::Absent),
+            None => value,
         };
-        self.claim_of(token.trim_ascii()).ok_or(Reason::Absent)
+        let is_in_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.=".contains(byte);
+        let mut runs = rest.split(|byte| !is_in_token(byte));
+        runs.find(|run| !run.is_empty()).ok_or(Reason::Absent)
     }
 
     fn claim_of(&self, token: &[u8]) -> Option<String> {

@@ -69,16 +69,52 @@ fn what_is_no_token_has_no_claim() {
     }
 }
 
+/// What Envoy's check takes no token from, it has not checked.
 #[test]
-fn the_scheme_is_of_any_case_and_may_be_left_out() {
+fn only_bearer_in_this_spelling_comes_before_a_token() {
     let good = token(br#"{"sub": "a"}"#);
     for value in [
         good.clone(),
         format!("bearer {good}"),
-        format!("BEARER   {good} "),
+        format!("BEARER {good}"),
+        format!("Basic {good}"),
+        format!("Bearer\t{good}"),
+    ] {
+        let request = Fake::new(&[("authorization", &value)]);
+        assert_eq!(claim("sub").value(&request), Err(Reason::Absent), "{value}");
+    }
+    let other = JwtClaim {
+        header: HeaderName::from_static("x-token"),
+        ..claim("sub")
+    };
+    for value in [good.clone(), format!("Bearer {good}")] {
+        let request = Fake::new(&[("x-token", &value)]);
+        assert_eq!(other.value(&request), Ok("a".into()), "{value}");
+    }
+}
+
+/// Envoy's check finds the first token behind the first `Bearer `.
+#[test]
+fn the_token_that_is_read_is_the_one_that_is_checked() {
+    let (checked, forged) = (token(br#"{"sub": "a"}"#), token(br#"{"sub": "b"}"#));
+    for value in [
+        format!("Bearer   {checked} "),
+        format!("Bearer ,{checked}"),
+        format!("Bearer {checked} {forged}"),
+        format!("Bearer {checked},{forged}"),
+        format!("Bearer {checked}, Bearer {forged}"),
     ] {
         let request = Fake::new(&[("authorization", &value)]);
         assert_eq!(claim("sub").value(&request), Ok("a".into()), "{value}");
+    }
+    for value in [
+        format!("{forged} Bearer {checked}"),
+        format!("Basic {forged}, Bearer {checked}"),
+        format!(" Bearer {checked}"),
+    ] {
+        let request = Fake::new(&[("authorization", &value)]);
+        let found = claim("sub").value(&request);
+        assert_eq!(found, Err(Reason::Ambiguous), "{value}");
     }
 }
 
@@ -101,8 +137,8 @@ proptest! {
     #[test]
     fn any_payload_is_read_without_a_panic(payload: Vec<u8>, path in "[a-z0-9/~]{1,8}") {
         if let Ok(claim) = JwtClaim::from_text(&path) {
-            let request = Fake::new(&[("authorization", token(&payload))]);
-            let _ = claim.value(&request);
+            let value = format!("Bearer {}", token(&payload));
+            let _ = claim.value(&Fake::new(&[("authorization", value)]));
         }
     }
 

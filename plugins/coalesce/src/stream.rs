@@ -7,8 +7,9 @@ use proxy_wasm::types::Action;
 use sluice_core::headers::Headers;
 use sluice_host::{clock, message};
 
-/// What becomes of a stream that the client has left, in `response.flags`.
-const CLIENT_LEFT: u64 = 0x4000;
+/// What becomes of a stream that the client has left, in `response.flags`: its connection has ended, or it has reset its
+/// HTTP/2 stream.
+const CLIENT_LEFT: u64 = 1 << 14 | 1 << 28;
 
 pub struct Stream {
     id: u32,

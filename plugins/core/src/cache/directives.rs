@@ -59,6 +59,11 @@ impl Response {
             for (name, argument) in directives(line) {
                 all.add(&name, argument);
             }
+            for word in misplaced(line) {
+                all.no_store |= word == b"no-store";
+                all.no_cache |= word == b"no-cache";
+                all.private |= word == b"private";
+            }
         }
         all
     }
@@ -153,6 +158,39 @@ fn directives(line: &[u8]) -> impl Iterator<Item = (Vec<u8>, Option<&[u8]>)> {
         };
         (name.trim_ascii().to_ascii_lowercase(), argument)
     })
+}
+
+/// Words between any separators: `private; max-age=60` was meant to restrict, and so was `"private"`. Not those in an
+/// argument that is quoted as it should be.
+fn misplaced(line: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let mut bare = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match (*byte, after.strip_prefix(b"\"").and_then(quoted_end)) {
+            // Something that is no separator, for the argument.
+            (b'=', Some(behind)) => {
+                bare.push(b'=');
+                rest = behind;
+            }
+            (byte, _) => bare.push(byte.to_ascii_lowercase()),
+        }
+    }
+    let separates = |byte: &u8| matches!(byte, b',' | b';' | b'"') || byte.is_ascii_whitespace();
+    let words: Vec<Vec<u8>> = bare.split(separates).map(<[u8]>::to_vec).collect();
+    words.into_iter()
+}
+
+/// What follows a quoted string of which the first quote is gone. None if it does not end.
+fn quoted_end(mut rest: &[u8]) -> Option<&[u8]> {
+    while let Some((byte, after)) = rest.split_first() {
+        match byte {
+            b'"' => return Some(after),
+            b'\\' => rest = after.get(1..)?,
+            _ => rest = after,
+        }
+    }
+    None
 }
 
 /// The members of a list, split at commas that stand in no quoted string; without the empty ones.

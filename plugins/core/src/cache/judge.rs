@@ -49,6 +49,8 @@ pub enum Reason {
     Authorization,
     /// 5xx: the flight has failed.
     ServerError,
+    /// 408, 425 and 429 ask to come again: the flight has failed.
+    TryAgain,
     /// An event stream, which never ends.
     EventStream,
     /// Neither the answer nor the policy says how long it is fresh.
@@ -73,6 +75,7 @@ impl Reason {
             Self::Vary => "vary",
             Self::Authorization => "authorization",
             Self::ServerError => "server-error",
+            Self::TryAgain => "try-again",
             Self::EventStream => "event-stream",
             Self::NoFreshness => "no-freshness",
             Self::Stale => "stale",
@@ -82,7 +85,10 @@ impl Reason {
     /// Whether the next answer is likely to be the same, so that requests should not wait for it (hit-for-miss).
     #[must_use]
     pub fn lasts(self) -> bool {
-        !matches!(self, Self::ServerError | Self::NotModified | Self::Partial)
+        !matches!(
+            self,
+            Self::ServerError | Self::TryAgain | Self::NotModified | Self::Partial
+        )
     }
 }
 
@@ -104,6 +110,7 @@ pub fn judge(
         Verdict::Share(share) => Verdict::Share(share),
         // Whatever else it says, it is a failure: not to be remembered as an answer that is never shared.
         _ if is_server_error(head.status) => Verdict::Refuse(Reason::ServerError),
+        _ if matches!(head.status, 408 | 425 | 429) => Verdict::Refuse(Reason::TryAgain),
         other => other,
     }
 }

@@ -1,6 +1,6 @@
 //! The request fields that an answer depends on (RFC 9111, 4.1).
 
-use super::directives::members;
+use super::directives::{is_token, members};
 use crate::headers::Headers;
 
 /// An answer that depends on more fields than this is not worth keeping.
@@ -18,7 +18,9 @@ const LISTS: [&str; 4] = [
 pub(super) fn names(fields: &Headers) -> Option<Vec<String>> {
     let mut names = Vec::new();
     for name in fields.all("vary").flat_map(members) {
-        if name == b"*" || names.len() > MOST_NAMES {
+        // `*` is a token as well, and so might a slip be: what is no field's name may mean any field.
+        let is_name = name != b"*" && name.iter().copied().all(is_token);
+        if !is_name || names.len() > MOST_NAMES {
             return None;
         }
         names.push(String::from_utf8(name.to_ascii_lowercase()).ok()?);

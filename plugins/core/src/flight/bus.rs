@@ -1,7 +1,8 @@
 //! The workers of the process, by number, and the way to each of them.
 //!
 //! A worker takes a number of 64 in shared data and writes there how it is reached. It says by the tick that it is still
-//! there; the number of one that is not heard of for a while goes to the next. A worker without a number works by itself.
+//! there; the number of one that is not heard of for a while goes to the next. A worker without a number is told nothing: it
+//! looks for itself.
 
 use super::table::Workers;
 use crate::cache::Millis;

@@ -9,7 +9,7 @@ use crate::cache::{Millis, secondary_key};
 use crate::headers::Headers;
 use crate::slots::{ABSENT, SharedData};
 use ahash::RandomState;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 const EPOCH: &str = "sluice/epoch";
 /// Nothing is kept for longer, whatever its terms say.
@@ -46,6 +46,11 @@ pub struct Shelf<S> {
     epoch: u64,
     /// When that began.
     epoch_at: Millis,
+    /// Nobody tells this worker what is forgotten: it has to look.
+    pub untold: bool,
+    /// The id and the body of what was last read from what all share. Many may be woken for it at once, and it may be too
+    /// large to be kept here: they have one copy.
+    last: (u64, Weak<Vec<u8>>),
 }
 
 impl<S: SharedData + Clone> Shelf<S> {
@@ -62,6 +67,8 @@ impl<S: SharedData + Clone> Shelf<S> {
             hasher: RandomState::with_seeds(a, b, c, d),
             epoch: 0,
             epoch_at: 0,
+            untold: false,
+            last: (0, Weak::new()),
         };
         shelf.read_epoch();
         shelf
@@ -109,6 +116,9 @@ impl<S: SharedData + Clone> Shelf<S> {
 
     /// What this worker has in its own memory. It may be older than what another one has stored.
     pub fn near(&mut self, name: &Name, request: &Headers) -> Found {
+        if self.untold {
+            self.read_epoch();
+        }
         self.find(name, request, |shelf, hash, key| {
             shelf.near_entry(hash, key, name.uri)
         })
@@ -123,17 +133,27 @@ impl<S: SharedData + Clone> Shelf<S> {
     }
 
     fn near_entry(&mut self, hash: u64, key: &[u8], uri: u64) -> Option<Rc<Entry>> {
-        let void = self.voids.known(uri);
+        let void = match self.untold {
+            true => self.voids.at(uri),
+            false => self.voids.known(uri),
+        };
         let entry = self.near.get(hash)?;
         let valid = entry.key == key && entry.epoch == self.epoch && entry.requested_at > void;
         valid.then_some(entry)
     }
 
     fn far_entry(&mut self, hash: u64, key: &[u8], void: Millis, now: Millis) -> Option<Rc<Entry>> {
-        let entry = Entry::decode(&self.tier.get(hash, now)?)?;
+        let mut entry = Entry::decode(&self.tier.get(hash, now)?)?;
         let valid = entry.key == key && entry.epoch == self.epoch && entry.requested_at > void;
         if !valid {
             return None;
+        }
+        if let Content::Answer(answer) = &mut entry.content {
+            let (id, body) = &self.last;
+            match body.upgrade().filter(|_| *id == entry.id) {
+                Some(body) => answer.body = body,
+                None => self.last = (entry.id, Rc::downgrade(&answer.body)),
+            }
         }
         let entry = Rc::new(entry);
         self.near.put(hash, Rc::clone(&entry), entry.size());

@@ -207,8 +207,8 @@ impl<S: SharedData> FlightTable<S> {
         }
     }
 
-    /// Leads or follows the flight of key `hash`. `worker` is this one's number; without one it cannot be woken. `fresh`
-    /// is the flight's name if it is a new one.
+    /// Leads or follows the flight of key `hash`. `worker` is this one's number; without one it is not woken, and has to
+    /// look how the flight stands. `fresh` is the flight's name if it is a new one.
     pub fn begin(
         &mut self,
         hash: u64,
@@ -219,19 +219,20 @@ impl<S: SharedData> FlightTable<S> {
         now: Millis,
     ) -> Begun {
         let until = times.until(now, now);
-        self.change(hash, now, |old| {
+        let decide = |old: Option<Record>| {
             match old.map_or(Kind::Vacant { next: 1 }, |old| old.valid(now, wish.void)) {
                 Kind::HitForMiss => Step::Keep(Begun::HitForMiss),
                 Kind::Flight { .. } => {
-                    let (Some(old), Some(worker), Some(newer)) = (old, worker, wish.follow) else {
+                    let (Some(old), Some(newer)) = (old, wish.follow) else {
                         return Step::Keep(Begun::Busy);
                     };
-                    let bit = 1u64.checked_shl(worker.into()).unwrap_or_default();
-                    if old.begun <= newer || bit == 0 {
+                    if old.begun <= newer {
                         return Step::Keep(Begun::Busy);
                     }
+                    let bit = worker.and_then(|worker| 1u64.checked_shl(worker.into()));
+                    let bit = bit.unwrap_or_default();
                     let begun = Begun::Follow { id: old.id };
-                    if old.waiting & bit != 0 {
+                    if old.waiting & bit == bit {
                         return Step::Keep(begun);
                     }
                     let joined = Record {
@@ -257,8 +258,12 @@ impl<S: SharedData> FlightTable<S> {
                     Step::Write(record.encode(), Begun::Lead { id: fresh, attempt })
                 }
             }
-        })
-        .unwrap_or(Begun::NoRoom)
+        };
+        // What is not shared must not fill the table: a flight may take the place of what is only remembered.
+        let is_flight = |record: Record| matches!(record.kind(now), Kind::Flight { .. });
+        self.change(hash, now, decide)
+            .or_else(|| self.change_if(hash, is_flight, decide))
+            .unwrap_or(Begun::NoRoom)
     }
 
     /// The leader gets on. False when the flight is no longer its own: what comes of it is not to be shared.
@@ -352,7 +357,17 @@ impl<S: SharedData> FlightTable<S> {
         now: Millis,
         decide: impl Fn(Option<Record>) -> Step<T, BYTES>,
     ) -> Option<T> {
-        let alive = |bytes: &[u8; BYTES]| Record::decode(bytes).until > now;
+        self.change_if(hash, |record| record.until > now, decide)
+    }
+
+    /// The same; records of other keys stay only if `stays` says so.
+    fn change_if<T>(
+        &mut self,
+        hash: u64,
+        stays: impl Fn(Record) -> bool,
+        decide: impl Fn(Option<Record>) -> Step<T, BYTES>,
+    ) -> Option<T> {
+        let alive = |bytes: &[u8; BYTES]| stays(Record::decode(bytes));
         self.slots
             .update(hash, alive, |old| decide(old.as_ref().map(Record::decode)))
             .ok()

@@ -141,7 +141,32 @@ fn a_request_joins_only_what_its_wish_allows() {
     assert_eq!(begin(&mut one, never_leads, 2 * S), Begun::Follow { id: 7 });
     assert_eq!(begin(&mut one, Wish::LEAD, 2 * S), Begun::Busy);
     let nameless = one.begin(KEY, None, Wish::ANY, 9, TIMES, 2 * S);
-    assert_eq!(nameless, Begun::Busy, "it could not be woken");
+    let follow = Begun::Follow { id: 7 };
+    assert_eq!(nameless, follow, "it is not woken, but may look");
+    assert_eq!(one.finish(KEY, 7, End::Stored, 2 * S), Some(0b1000));
+}
+
+#[test]
+fn what_is_only_remembered_makes_room_for_flights() {
+    let mut one = FlightTable::new(FakeShared::default(), 1);
+    let lead = |table: &mut FlightTable<_>, key| {
+        let fresh = key + 100;
+        let begun = table.begin(key, Some(0), Wish::ANY, fresh, TIMES, S);
+        begun
+            == Begun::Lead {
+                id: fresh,
+                attempt: 1,
+            }
+    };
+    for key in 1..=u64::from(WAYS) {
+        assert!(lead(&mut one, key));
+        let end = End::Unshared { until: 100 * S };
+        assert_eq!(one.finish(key, key + 100, end, S), Some(0));
+    }
+    for key in 11..=10 + u64::from(WAYS) {
+        assert!(lead(&mut one, key), "{key}");
+    }
+    assert!(!lead(&mut one, 21), "a flight is never in the way");
 }
 
 #[test]

@@ -111,6 +111,11 @@ impl Key {
         self.parts.is_empty()
     }
 
+    /// A cookie that is there twice makes the key ambiguous, whichever copy would count otherwise.
+    pub fn deny_copies(&mut self) {
+        self.parts.iter_mut().for_each(Part::deny_copies);
+    }
+
     /// Appends the request's subject to `out`. Where a part is absent, the key's default stands in its place if it
     /// has one.
     ///

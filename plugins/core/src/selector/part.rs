@@ -73,6 +73,12 @@ impl Duplicates {
 }
 
 impl Part {
+    pub(super) fn deny_copies(&mut self) {
+        if let Self::Cookie(Short(part)) = self {
+            part.duplicates = Duplicates::Deny;
+        }
+    }
+
     /// Appends this part's value in a request.
     pub(super) fn append(
         &self,

@@ -253,6 +253,13 @@ fn rule_10_no_store_and_private_never() {
         ("private=\"\", max-age=3600", Reason::Private),
         ("private=\"a b\", max-age=3600", Reason::Private),
         ("public, private, max-age=3600", Reason::Private),
+        // Slips: what was meant to restrict does.
+        ("private; max-age=60", Reason::Private),
+        ("max-age=60 private", Reason::Private),
+        ("max-age=60, \"private\"", Reason::Private),
+        ("max-age=60, ext=\"a, private", Reason::Private),
+        ("max-age=60; no-store", Reason::NoStore),
+        ("max-age=60, ext=\"C:\\\", no-store", Reason::NoStore),
     ] {
         assert_eq!(
             refused(verdict(&[("cache-control", value)])),
@@ -305,6 +312,11 @@ fn rule_13_vary_star_never() {
         &["", "*"],
         &["*, foo"],
         &["foo, *"],
+        // What is no name of a field may mean any.
+        &["*;q=1"],
+        &["x-user;q=1"],
+        &["\"x-user\""],
+        &["accept-encoding x-user"],
     ] {
         let mut fields = vec![FRESH];
         fields.extend(lines.iter().map(|line| ("vary", *line)));
@@ -465,6 +477,13 @@ fn rule_18_a_failure_is_shared_only_by_opting_in() {
     };
     assert_eq!(shared(verdict_by(&listed, 503, &[])).terms.lifetime, 1_000);
     assert_eq!(refused(verdict_by(&listed, 500, &[])), Reason::ServerError);
+    for status in [408, 425, 429] {
+        let reason = refused(verdict(&[("cache-control", "no-store")]));
+        assert!(reason.lasts(), "{reason:?}");
+        let reason = refused(verdict_by(&strict, status, &[]));
+        assert_eq!((reason, reason.lasts()), (Reason::TryAgain, false));
+        shared(verdict_by(&strict, status, &[FRESH]));
+    }
     let failures = (200..600).filter(|status| is_failure(*status));
     assert_eq!(failures.collect::<Vec<_>>(), [500, 502, 503, 504]);
 }

@@ -99,9 +99,15 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         let lease = route.map_or(0, |route| route.flight.lease);
         self.streams.insert(id, Stream::Waiting(waiting));
         self.waiting += 1;
+        let told = self.bus.number().is_some();
         let group = self.groups.entry(hash).or_default();
         if group.streams.is_empty() {
-            group.next_look = now.saturating_add(lease / 2);
+            // Who is not woken looks at each tick.
+            group.next_look = if told {
+                now.saturating_add(lease / 2)
+            } else {
+                now
+            };
         }
         group.streams.push(id);
     }

@@ -125,6 +125,11 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                 }
                 HeadStep::Pass(self.forwarded(trip.why, false, Some(reason.name())))
             }
+            // It says what is wrong with this request, and nothing of what is stored.
+            Verdict::Refuse(reason) if trip.stale.is_some() && blames_request(head.status) => {
+                self.finish(trip, End::Failed, now);
+                HeadStep::Pass(self.forwarded(trip.why, false, Some(reason.name())))
+            }
             Verdict::Refuse(reason) => {
                 let end = self.unshared(ask, now);
                 self.finish(trip, end, now);
@@ -175,7 +180,8 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             trip.capture = Some(Capture {
                 share,
                 fields: head.fields.clone(),
-                body: Vec::with_capacity(length.unwrap_or_default()),
+                // Not for what the head says: the body may never come, and only what has come is counted.
+                body: Vec::new(),
                 metered: Metered::new(&self.copying),
                 took: now.saturating_sub(trip.requested_at),
             });
@@ -264,4 +270,10 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         };
         Some(self.stored_reply(ask, answer, age, outcome, now))
     }
+}
+
+/// Statuses of a request that another one for the same thing need not get. The others of 4xx speak of the thing, or of who may
+/// have it.
+fn blames_request(status: u16) -> bool {
+    matches!(status, 400 | 405..=409 | 411..=431)
 }

@@ -257,7 +257,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         now: Millis,
     ) -> Self {
         let policy = &settings.policy;
-        Self {
+        let mut machine = Self {
             table: FlightTable::new(store.clone(), BUCKETS),
             shelf: Shelf::new(
                 store.clone(),
@@ -283,7 +283,9 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             latest: now,
             leapt: 0,
             counts: [0; EVENTS.len()],
-        }
+        };
+        machine.shelf.untold = machine.bus.number().is_none();
+        machine
     }
 
     /// What waiting requests are to do now. To be asked after whatever the root context was told, never in a stream's

@@ -92,6 +92,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
     pub fn tick(&mut self, now: Millis) {
         self.see(now);
         self.bus.tick(now);
+        self.shelf.untold = self.bus.number().is_none();
         if now >= self.next_epoch_look {
             self.next_epoch_look = now.saturating_add(EPOCH_LOOK);
             self.shelf.read_epoch();
@@ -152,7 +153,8 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         for hash in due.map(|(hash, _)| *hash).collect::<Vec<_>>() {
             match self.table.look(hash, now) {
                 Seen::Flight { .. } => {
-                    if let Some(group) = self.groups.get_mut(&hash) {
+                    let told = self.bus.number().is_some();
+                    if let Some(group) = self.groups.get_mut(&hash).filter(|_| told) {
                         group.next_look = now.saturating_add(LOOK);
                     }
                 }

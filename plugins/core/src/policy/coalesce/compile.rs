@@ -122,6 +122,8 @@ fn compile_route(json: RouteJson, shared: u64) -> Result<Route, Mistake> {
         }
     }
     if let Some(key) = &mut key {
+        // What is stored under the one copy may be an answer for the other.
+        key.deny_copies();
         key.bind(&json.matcher)
             .map_err(|(part, problem)| (format!("key[{part}].path"), problem))?;
     }

@@ -90,7 +90,7 @@ pub(super) struct StoreJson {
     /// Memory that all workers of a gateway share.
     pub(super) shared: Size<MIB, { 16_384 * MIB }>,
     /// Memory for the copies that each worker keeps for itself, of what it serves most.
-    pub(super) worker: Size<0, { 1_024 * MIB }>,
+    pub(super) worker: Size<0, { 256 * MIB }>,
 }
 
 impl Default for StoreJson {

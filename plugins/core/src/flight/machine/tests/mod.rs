@@ -6,6 +6,7 @@ mod fleet_answers;
 mod fleet_seeds;
 mod fleet_world;
 mod flights;
+mod many;
 mod nested;
 mod seeds;
 mod stale;

@@ -221,3 +221,39 @@ fn the_304_of_another_answer_is_not_taken_for_this_one() {
     world.origin(next, VALID, "new");
     world.assert_over();
 }
+
+/// What a service says of one request is nothing that it says of what is stored.
+#[test]
+fn an_answer_that_blames_the_request_leaves_what_is_stored() {
+    for (status, kept) in [("400", true), ("429", true), ("404", false), ("403", false)] {
+        let mut world = World::new(1, r#""stale_if_error": "0s""#);
+        store(&mut world, VALID);
+        let odd = world.ask(0, "GET", "/a", &[("cache-control", "no-cache")]);
+        assert!(world.got(odd).is_upstream());
+        let waits = world.ask(0, "GET", "/a", &[("cache-control", "no-cache")]);
+        world.origin(odd, &[(":status", status)], "no");
+        world.settle();
+        assert_eq!(world.got(odd).status(), status.parse::<u16>().unwrap());
+        assert!(world.got(waits).is_upstream(), "{status}");
+        let other = world.get(0, "/a");
+        assert_eq!(world.got(other).body() == "answer", kept, "{status}");
+    }
+}
+
+/// A service that is asked to come again is a service in trouble.
+#[test]
+fn a_refresh_that_is_refused_for_now_leaves_the_old_answer() {
+    let route = r#""stale_while_revalidate": "30s", "refresh": {"cluster": "origin"}"#;
+    let mut world = World::new(1, route);
+    store(&mut world, FRESH);
+    world.pass(61_000);
+    for _ in 0..3 {
+        let client = world.get(0, "/a");
+        assert_eq!(world.got(client).body(), "answer");
+        world.release(0);
+        let (worker, call) = world.calls.pop().unwrap();
+        let head = Headers::from_pairs(&[(":status", "429")]);
+        world.workers[worker].fetched(call.tag, Some((head, b"later".to_vec())), world.now);
+        world.settle();
+    }
+}

@@ -120,10 +120,12 @@ fn a_leader_that_leaves_in_the_body_is_replaced_and_half_an_answer_goes_to_nobod
 
 #[test]
 fn an_upstream_that_breaks_off_is_tried_once_more_and_then_each_goes_for_itself() {
-    let gate = Gate::closed();
-    let theirs = Arc::clone(&gate);
+    let (gate, last) = (Gate::closed(), Gate::closed());
+    let (theirs, their_last) = (Arc::clone(&gate), Arc::clone(&last));
     let service = Service::start(move |_, number, stream| {
         if number > 2 {
+            // Who hears of the failures late would get what another one has got by then.
+            their_last.pass();
             return answer(stream, FRESH, format!("answer {number}").as_bytes());
         }
         head(stream, "200 OK", FRESH, 1000)?;
@@ -135,6 +137,8 @@ fn an_upstream_that_breaks_off_is_tried_once_more_and_then_each_goes_for_itself(
     let gateway = gateway(service.address(), route).workers(2).start();
     let mut clients = herd(&gateway, 20, "/item", 0);
     gate.open();
+    until_asked(&service, 20);
+    last.open();
     let whole = clients.iter_mut().map(|client| client.answer().complete);
     assert_eq!(whole.filter(|whole| *whole).count(), 18);
     assert_eq!(service.count(), 20);

@@ -7,14 +7,12 @@ use host_tests::gateway::{Builder, Gateway};
 use host_tests::limits::assert_sound;
 use host_tests::redis::Redis;
 use host_tests::reload::Listener;
-use host_tests::shard::{Shards, count, echoed, policy};
+use host_tests::shard::{PLACE, Shards, count, echoed, policy, publish, refreshed};
 use host_tests::wait;
 use serde_json::{Value, json};
 use sluice_core::policy::shard_route::ShardRoute;
-use sluice_core::shard::published::{PUBLISH, Published, Signer};
 use tempfile::TempDir;
 
-const PLACE: &str = "sluice:shard-tables:tables";
 const SECRET: &str = "0123456789abcdef";
 
 /// One table of one shard: who is asked says which version is in force.
@@ -22,37 +20,9 @@ fn tables(shard: &str) -> Value {
     json!({"tables": {"users": {"shards": [shard]}}})
 }
 
-/// Version 1 is in the policy, and says `s0`.
-fn refreshed(refresh: Value) -> Value {
-    let mut policy = policy(json!({"shards": ["s0"]}), json!({}));
-    policy["refresh"] = host_tests::limits::with(json!({"version": 1, "every": "100ms"}), refresh);
-    policy["redis"] = json!({"cluster": "sluice-redis", "timeout": "5s"});
-    policy
-}
-
 fn gateway(shards: &Shards, redis: &Redis, policy: &Value) -> Builder {
     let builder = shards.gateway(policy).alternative("refresh").redis(redis);
     builder.env("SHARD_TABLES_SECRET", SECRET)
-}
-
-/// As `sluice shard publish` does it. True when it was newer.
-fn publish(redis: &Redis, version: u64, tables: &Value, secret: Option<&str>) -> bool {
-    let published = Published {
-        version,
-        tables: tables.to_string().into_bytes(),
-    };
-    let signer = secret.map(|secret| Signer::new(secret.as_bytes(), PLACE).unwrap());
-    let signature = signer.map_or(Vec::new(), |signer| signer.sign(&published));
-    let (done, _): (bool, String) = redis::cmd("EVAL")
-        .arg(PUBLISH)
-        .arg(1)
-        .arg(PLACE)
-        .arg(version)
-        .arg(published.tables)
-        .arg(signature)
-        .query(&mut redis.connect())
-        .unwrap();
-    done
 }
 
 fn ask(gateway: &Gateway) -> Response {

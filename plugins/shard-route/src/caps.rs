@@ -152,15 +152,15 @@ impl Caps {
         !self.queue.is_empty()
     }
 
-    /// Those whose waiting is over: in (true), or too late.
-    pub fn turns(&mut self, now: Ps) -> Vec<(u32, bool)> {
+    /// Those whose waiting is over, at most `most`: in (true), or too late.
+    pub fn turns(&mut self, now: Ps, most: usize) -> Vec<(u32, bool)> {
         let Self {
             queue,
             in_flight,
             shards,
             ..
         } = self;
-        queue.pump(now, |seat, _| {
+        queue.pump(now, most, |seat, _| {
             let shard = shards.get(seat).and_then(Option::as_ref);
             shard.is_some_and(|shard| {
                 in_flight.enter(shard.number, shard.most(), now) == Entrance::Open

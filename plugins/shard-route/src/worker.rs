@@ -79,6 +79,8 @@ pub struct Worker {
     wakeup: Wakeup,
     /// A wake-up is under way.
     waking: bool,
+    /// More of those may be there whose time has come than were let go.
+    kept_back: bool,
     kept: HashMap<u32, Kept>,
     next_round: Ps,
 }
@@ -107,6 +109,7 @@ impl Worker {
             policy: policy.clone(),
             wakeup: Wakeup::register()?,
             waking: false,
+            kept_back: false,
             kept: HashMap::new(),
             next_round: 0,
         };
@@ -341,8 +344,7 @@ impl Worker {
 
     pub fn tick(&mut self, now: Ps) {
         self.waking = false;
-        self.turns(now);
-        self.late_bodies(now);
+        self.release(now, true);
         self.news(|newer| newer.tick(now));
         // A clock that was set back would keep the next round away.
         if now >= self.next_round || self.next_round > now + ROUND {

@@ -62,12 +62,17 @@ impl Queue {
         true
     }
 
-    /// Takes out everybody whose time has come: those at the front for as long as `enter` lets them in (true), and those
-    /// who waited too long (false).
-    pub fn pump(&mut self, now: Ps, mut enter: impl FnMut(usize, u32) -> bool) -> Vec<(u32, bool)> {
+    /// Takes out those whose time has come, at most `most`: those at the front for as long as `enter` lets them in (true),
+    /// and those who waited too long (false). The rest stay where they are and are let in nowhere.
+    pub fn pump(
+        &mut self,
+        now: Ps,
+        most: usize,
+        mut enter: impl FnMut(usize, u32) -> bool,
+    ) -> Vec<(u32, bool)> {
         let mut out = Vec::new();
         for (shard, queue) in self.shards.iter_mut().enumerate() {
-            while let Some(first) = queue.front() {
+            while let Some(first) = queue.front().filter(|_| out.len() < most) {
                 let late = first.until <= now;
                 if !late && !enter(shard, first.stream) {
                     break;
@@ -77,7 +82,7 @@ impl Queue {
             }
             // Their times differ where routes differ: one behind the front may be late.
             queue.retain(|waiting| {
-                let late = waiting.until <= now;
+                let late = waiting.until <= now && out.len() < most;
                 if late {
                     out.push((waiting.stream, false));
                 }
@@ -102,7 +107,7 @@ mod tests {
         assert!(!queue.push(2, 4, 100, 3));
         assert!(queue.has(2) && !queue.has(1));
         let mut room = 2;
-        let out = queue.pump(0, |shard, _| {
+        let out = queue.pump(0, 9, |shard, _| {
             assert_eq!(shard, 2);
             room -= 1;
             room >= 0
@@ -118,9 +123,29 @@ mod tests {
         for (stream, until) in [(1, 10), (2, 30), (3, 20)] {
             queue.push(0, stream, until, 9);
         }
-        assert_eq!(queue.pump(20, |_, _| false), [(1, false), (3, false)]);
+        assert_eq!(queue.pump(20, 9, |_, _| false), [(1, false), (3, false)]);
         assert!(queue.has(0));
-        assert_eq!(queue.pump(29, |_, _| true), [(2, true)]);
+        assert_eq!(queue.pump(29, 9, |_, _| true), [(2, true)]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn no_more_than_so_many_are_taken_out_and_nobody_else_is_let_in() {
+        let mut queue = Queue::default();
+        for (stream, until) in [(1, 10), (2, 90), (3, 10), (4, 90), (5, 10)] {
+            queue.push(stream as usize % 2, stream, until, 9);
+        }
+        let mut entered = Vec::new();
+        let mut pump = |most| {
+            queue.pump(20, most, |_, stream| {
+                entered.push(stream);
+                true
+            })
+        };
+        assert_eq!(pump(0), []);
+        assert_eq!(pump(3), [(2, true), (4, true), (1, false)]);
+        assert_eq!(pump(3), [(3, false), (5, false)]);
+        assert_eq!(entered, [2, 4]);
         assert!(queue.is_empty());
     }
 }

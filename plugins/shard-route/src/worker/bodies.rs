@@ -57,22 +57,24 @@ impl Worker {
         }
     }
 
-    /// Refuses those whose body did not come in time.
-    pub(super) fn late_bodies(&mut self, now: Ps) {
+    /// Refuses those whose body did not come in time, at most `most`. How many they were.
+    pub(super) fn late_bodies(&mut self, now: Ps, most: usize) -> usize {
         if !self.policy.reads_bodies() {
-            return;
+            return 0;
         }
         let late = self.kept.iter().filter_map(|(id, kept)| match kept {
             Kept::Body { route, until, .. } if *until <= now => Some((*id, *route)),
             _ => None,
         });
-        let late: Vec<(u32, usize)> = late.collect();
-        if late.is_empty() {
-            return;
+        let late: Vec<(u32, usize)> = late.take(most).collect();
+        let count = late.len();
+        if count == 0 {
+            return 0;
         }
         let others = Others::of(self.root);
         for (id, route) in late {
             others.act(id, || self.refuse(id, route, Problem::BodyLate));
         }
+        count
     }
 }

@@ -3,6 +3,7 @@
 use super::{Kept, Worker};
 use crate::edits;
 use sluice_core::gcra::Ps;
+use sluice_core::release::MOST_AT_ONCE;
 use sluice_core::shard::Problem;
 use sluice_core::shard::decide::Refusal;
 use sluice_host::stream::Others;
@@ -10,24 +11,41 @@ use sluice_host::stream::Others;
 impl Worker {
     /// Has those looked at that wait, when the running events are done: from here no other stream may go on.
     pub(super) fn wake(&mut self) {
-        if self.caps.is_waited_for() && !self.waking {
-            self.waking = self.wakeup.call();
+        if self.caps.is_waited_for() {
+            self.call();
         }
+    }
+
+    fn call(&mut self) {
+        self.waking = self.waking || self.wakeup.call();
     }
 
     /// A wake-up has come.
     pub fn woken(&mut self, queue: u32, now: Ps) {
         if self.wakeup.taken(queue) {
             self.waking = false;
-            self.turns(now);
+            self.release(now, self.kept_back);
         }
     }
 
-    /// Lets those go on whose turn it is, and refuses those who waited too long.
-    pub(super) fn turns(&mut self, now: Ps) {
-        let turns = self.caps.turns(now);
-        if turns.is_empty() {
-            return;
+    /// Lets those go whose time has come, and with `bodies` those as well whose body is late. Not all at once.
+    pub(super) fn release(&mut self, now: Ps, bodies: bool) {
+        let mut count = self.turns(now, MOST_AT_ONCE);
+        if bodies {
+            count += self.late_bodies(now, MOST_AT_ONCE.saturating_sub(count));
+        }
+        self.kept_back = count >= MOST_AT_ONCE;
+        if self.kept_back {
+            self.call();
+        }
+    }
+
+    /// Lets those go on whose turn it is, and refuses those who waited too long: at most `most`. How many they were.
+    fn turns(&mut self, now: Ps, most: usize) -> usize {
+        let turns = self.caps.turns(now, most);
+        let count = turns.len();
+        if count == 0 {
+            return 0;
         }
         let others = Others::of(self.root);
         for (id, turn) in turns {
@@ -56,5 +74,6 @@ impl Worker {
                 });
             });
         }
+        count
     }
 }

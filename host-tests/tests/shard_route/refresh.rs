@@ -7,7 +7,7 @@ use host_tests::gateway::{Builder, Gateway};
 use host_tests::limits::assert_sound;
 use host_tests::redis::Redis;
 use host_tests::reload::Listener;
-use host_tests::shard::{PLACE, Shards, count, echoed, policy, publish, refreshed};
+use host_tests::shard::{PLACE, Shards, count, echoed, publish, refreshed};
 use host_tests::wait;
 use serde_json::{Value, json};
 use sluice_core::policy::shard_route::ShardRoute;

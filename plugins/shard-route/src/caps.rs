@@ -162,10 +162,20 @@ impl Caps {
         } = self;
         queue.pump(now, most, |seat, _| {
             let shard = shards.get(seat).and_then(Option::as_ref);
-            shard.is_some_and(|shard| {
+            // One that is not counted takes all.
+            shard.is_none_or(|shard| {
                 in_flight.enter(shard.number, shard.most(), now) == Entrance::Open
             })
         })
+    }
+
+    /// Those who wait, to be put back.
+    pub fn take_queue(&mut self) -> Queue {
+        std::mem::take(&mut self.queue)
+    }
+
+    pub fn put_back(&mut self, queue: Queue) {
+        self.queue = queue;
     }
 
     pub fn tick(&mut self, now: Ps) {

@@ -9,10 +9,13 @@ use crate::gcra::Ps;
 pub struct Queue {
     shards: Vec<VecDeque<Waiting>>,
     waiting: usize,
+    last: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Waiting {
+    /// Who came later has a higher one.
+    number: u64,
     stream: u32,
     until: Ps,
 }
@@ -34,19 +37,43 @@ impl Queue {
 
     /// Puts a stream at the end, if fewer than `most` wait for the shard.
     pub fn push(&mut self, shard: usize, stream: u32, until: Ps, most: usize) -> bool {
+        let number = self.last + 1;
+        let Some(queue) = self.at(shard).filter(|queue| queue.len() < most) else {
+            return false;
+        };
+        queue.push_back(Waiting {
+            number,
+            stream,
+            until,
+        });
+        self.last = number;
+        self.waiting += 1;
+        true
+    }
+
+    fn at(&mut self, shard: usize) -> Option<&mut VecDeque<Waiting>> {
         if self.shards.len() <= shard {
             self.shards.resize_with(shard + 1, VecDeque::new);
         }
-        let Some(queue) = self
-            .shards
-            .get_mut(shard)
-            .filter(|queue| queue.len() < most)
-        else {
-            return false;
-        };
-        queue.push_back(Waiting { stream, until });
-        self.waiting += 1;
-        true
+        self.shards.get_mut(shard)
+    }
+
+    /// Asks of everybody who waits, in the order they came, for which shard it is now; the time of those is over of whom
+    /// `place` knows none.
+    pub fn arrange(&mut self, mut place: impl FnMut(usize, u32) -> Option<usize>) {
+        let shards = self.shards.iter_mut().enumerate();
+        let all = shards.flat_map(|(shard, queue)| queue.drain(..).map(move |one| (shard, one)));
+        let mut all: Vec<(usize, Waiting)> = all.collect();
+        all.sort_unstable_by_key(|(_, waiting)| waiting.number);
+        for (shard, mut waiting) in all {
+            let to = place(shard, waiting.stream);
+            if to.is_none() {
+                waiting.until = 0;
+            }
+            if let Some(queue) = self.at(to.unwrap_or(shard)) {
+                queue.push_back(waiting);
+            }
+        }
     }
 
     /// The stream has gone. True when it waited.
@@ -147,5 +174,26 @@ mod tests {
         assert_eq!(pump(3), [(3, false), (5, false)]);
         assert_eq!(entered, [2, 4]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn who_is_sent_elsewhere_keeps_the_order_and_the_time() {
+        let mut queue = Queue::default();
+        for (shard, stream, until) in [(0, 1, 90), (1, 2, 40), (0, 3, 90), (1, 4, 90)] {
+            queue.push(shard, stream, until, 9);
+        }
+        let mut asked = Vec::new();
+        queue.arrange(|shard, stream| {
+            asked.push((shard, stream));
+            (stream != 3).then_some(7)
+        });
+        assert_eq!(asked, [(0, 1), (1, 2), (0, 3), (1, 4)]);
+        assert!(queue.has(7) && !queue.has(1));
+        assert_eq!(queue.pump(0, 9, |_, _| false), [(3, false)]);
+        assert_eq!(
+            queue.pump(40, 9, |_, stream| stream == 1),
+            [(1, true), (2, false)]
+        );
+        assert!(queue.forget(7, 4) && queue.is_empty());
     }
 }

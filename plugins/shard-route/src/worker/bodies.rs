@@ -1,5 +1,6 @@
 //! Requests whose key is in their body: they are held until it is there.
 
+use super::plan::Asked;
 use super::{Kept, Worker};
 use crate::edits;
 use proxy_wasm::types::Action;
@@ -47,7 +48,8 @@ impl Worker {
         let target = self.policy.routes.get(route);
         let target = target.and_then(|route| route.target.as_ref());
         let found = target.map_or(Found::Missing, |target| target.find_in(&seen));
-        match self.settle(id, route, &head, &found, &headers) {
+        let asked = Asked { route, head, found };
+        match self.settle(id, asked, &headers) {
             Ok(_) => self.held(id),
             Err(refusal) => {
                 edits::answer(refusal);

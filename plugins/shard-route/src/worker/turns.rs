@@ -1,6 +1,7 @@
 //! Requests that wait for their turn at a shard.
 
-use super::{Kept, Worker};
+use super::plan::{Asked, Plan};
+use super::{Kept, Waiting, Worker};
 use crate::edits;
 use sluice_core::gcra::Ps;
 use sluice_core::release::MOST_AT_ONCE;
@@ -49,31 +50,53 @@ impl Worker {
         }
         let others = Others::of(self.root);
         for (id, turn) in turns {
-            let Some(Kept::Waiting { mut sent, route }) = self.kept.remove(&id) else {
+            let Some(Kept::Waiting(waiting)) = self.kept.remove(&id) else {
                 continue;
             };
-            if turn {
-                sent.counted = Some(now);
-                let seat = sent.seat;
-                self.metrics.routed(seat, sent.role);
-                self.kept.insert(id, Kept::Sent(sent));
-                // One that is gone by now ends of its own: its deletion gives the place back.
-                if !others.resume_request(id) && self.kept.remove(&id).is_some() {
-                    self.caps.leave(seat, now);
+            let Waiting {
+                asked, seat, plan, ..
+            } = *waiting;
+            let refusal = match plan {
+                Ok(plan) if turn => {
+                    self.go(&others, id, &asked, plan, now);
+                    continue;
                 }
-                continue;
-            }
-            let problem = Problem::Waited;
-            self.metrics.refused(route, problem, Some(sent.seat));
-            let retry_after = self.caps.retry_after(sent.seat);
+                Ok(_) => {
+                    let problem = Problem::Waited;
+                    self.metrics.refused(asked.route, problem, Some(seat));
+                    Refusal {
+                        problem,
+                        retry_after: self.caps.retry_after(seat),
+                    }
+                }
+                Err(refusal) => refusal,
+            };
             self.kept.insert(id, Kept::Refused);
-            others.act(id, || {
-                edits::answer(Refusal {
-                    problem,
-                    retry_after,
-                });
-            });
+            others.act(id, || edits::answer(refusal));
         }
         count
+    }
+
+    /// Sends one on that has just got a place.
+    fn go(&mut self, others: &Others, id: u32, asked: &Asked, plan: Plan, now: Ps) {
+        let seat = plan.seat;
+        let counted = self.caps.own(seat).map(|_| now);
+        let sent = others.act(id, || self.send(id, asked, plan, counted));
+        let sent = match sent {
+            Some(Ok(_)) => others.resume_request(id),
+            Some(Err(refusal)) => {
+                self.kept.insert(id, Kept::Refused);
+                others.act(id, || edits::answer(refusal));
+                false
+            }
+            None => false,
+        };
+        // Its end has nothing to give back then.
+        if !sent && counted.is_some() {
+            if let Some(Kept::Sent(_)) = self.kept.get(&id) {
+                self.kept.remove(&id);
+            }
+            self.caps.leave(seat, now);
+        }
     }
 }

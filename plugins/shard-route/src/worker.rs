@@ -223,12 +223,15 @@ impl Worker {
         if let Some(since) = sent.counted {
             caps.answered(sent.seat, now.saturating_sub(since));
         }
-        if let Some(write) = sent.write.take() {
+        // What may have been carried out is told again when the stream ends, for the window is as long as it is after that.
+        sent.write = sent.write.take().filter(|write| {
             let may_have = edits::status().is_none_or(decide::may_have_written);
-            if may_have && !writes.happened(&write, now, true) {
+            let remembered = may_have && writes.happened(write, now, true);
+            if may_have && !remembered {
                 metrics.unremembered();
             }
-        }
+            remembered
+        });
     }
 
     /// The stream has ended.
@@ -239,7 +242,7 @@ impl Worker {
                     self.caps.leave(sent.seat, now);
                     self.wake();
                 }
-                // Not answered, as far as is known here: it may have been carried out.
+                // It may have been carried out, if nothing else has been heard of it.
                 if let Some(write) = sent.write
                     && !self.writes.happened(&write, now, false)
                 {

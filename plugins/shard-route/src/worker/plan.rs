@@ -99,9 +99,9 @@ impl Worker {
         let seat = seats
             .seat(target.table, decision.place.shard)
             .inspect_err(|refusal| metrics.refused(*route, refusal.problem, None))?;
-        let write = match (found, decide::sticks(target, head)) {
-            (Found::Key(key), Some(rule)) => Some(Write {
-                rule: rule.clone(),
+        let write = match found {
+            Found::Key(key) if !head.read && !rules.remember.is_empty() => Some(Write {
+                rules: rules.remember.clone(),
                 table: directory.name.clone(),
                 key: key.clone(),
             }),

@@ -8,6 +8,7 @@ pub mod json;
 mod map;
 mod percent;
 mod refresh;
+mod remember;
 mod tables;
 
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct ShardRoute {
 pub struct TableRules {
     pub directory: Directory,
     pub cap: Option<Cap>,
+    /// What is to be remembered of a write, by whichever route. Empty before [`ShardRoute::bind`].
+    pub remember: Arc<[Arc<Sticky>]>,
 }
 
 /// Names of headers, lower case; they differ.
@@ -201,6 +204,7 @@ impl ShardRoute {
                 .bind(&environment)
                 .map_err(|(field, problem)| format!("routes[{index}].{field}: {problem}"))?;
         }
+        remember::gather(self);
         Ok(())
     }
 

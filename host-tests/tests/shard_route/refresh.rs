@@ -67,6 +67,9 @@ fn every_gateway_takes_what_is_published_and_nothing_older() {
             count(gateway, "refresh.older") > before + 4
         });
         assert_eq!(shard(gateway), "s2");
+        // The main thread has the filter as well, and no way to Redis.
+        assert_eq!(count(gateway, "refresh.failed"), 0);
+        assert!(!gateway.envoy().log().contains("Redis does not say"));
         assert_sound(gateway);
     }
     // One that is started now knows no better; it has the newest that there is.
@@ -88,8 +91,8 @@ fn a_gateway_that_does_not_know_yet_refuses_and_one_that_knows_goes_on_without_r
     assert_eq!(shard(&running), "s1");
 
     let fresh = gateway(&shards, &redis, &refreshed(json!({}))).start();
-    wait::until("Redis to be missed", || count(&fresh, "refresh.failed") > 0);
     let refused = ask(&fresh);
+    wait::until("Redis to be missed", || count(&fresh, "refresh.failed") > 0);
     assert_eq!(
         (refused.status, refused.header("retry-after").as_deref()),
         (503, Some("1"))

@@ -154,6 +154,9 @@ impl Worker {
             self.routed();
             return Begun::Done;
         };
+        if let Some(newer) = &mut self.newer {
+            newer.needed();
+        }
         if self.is_waiting() {
             let problem = Problem::TablesUnknown;
             self.metrics.refused(index, problem, None);

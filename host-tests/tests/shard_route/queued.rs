@@ -137,3 +137,33 @@ fn who_waited_for_a_shard_that_has_no_cap_any_more_goes_on() {
     assert_eq!(status, 201);
     full.assert_empty();
 }
+
+/// Its headers are set when its body is long there.
+#[test]
+fn who_has_its_key_in_the_body_and_waits_goes_on_whole() {
+    let (service, gate) = Service::gated();
+    let policy = shard::policy(
+        json!({"shards": ["s0"], "in_flight": {"max": 1, "queue": {"max": 9, "wait": "1m"}}}),
+        json!({"body": {"pointer": "/id"}}),
+    );
+    let address = (service.address(), service.address());
+    let gateway = shard::gateway(&[address], &policy)
+        .alternative("body")
+        .start();
+    let active = || gateway.envoy().stat("http.gateway.downstream_rq_active");
+    let body = br#"{"id": "7"}"#;
+    thread::scope(|scope| {
+        let first = scope.spawn(|| gateway.get("/first", &[("x-user", "7")]));
+        wait::until("the shard to be full", || service.count() == 1);
+        let send = || gateway.client().send::<&str>("POST", "/second", &[], body);
+        let second = scope.spawn(send);
+        wait::until("both to be there", || active() == 2);
+        gate.open();
+        assert_eq!(first.join().unwrap().status, 201);
+        assert_eq!(second.join().unwrap().unwrap().status, 201);
+    });
+    let got = service.executions();
+    assert_eq!(got[1].header("x-shard").as_deref(), Some("s0"));
+    assert_eq!(got[1].body, body);
+    assert_sound(&gateway);
+}

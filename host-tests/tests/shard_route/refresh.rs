@@ -166,6 +166,10 @@ fn tables_that_do_not_fit_are_refused_with_their_mistake_and_change_nothing() {
             "tables.users.shards: found an empty list",
         ),
         (json!("s1"), "policy: found string"),
+        (
+            json!({"users": {"shards": ["s1"]}}),
+            "users: unknown field, expected `tables` (what is published is a document",
+        ),
     ];
     for (version, (tables, mistake)) in (2..).zip(wrong) {
         publish(&redis, version, &tables, None);

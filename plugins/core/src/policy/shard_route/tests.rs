@@ -112,6 +112,8 @@ fn the_full_example_comes_to_what_it_says() {
     );
     assert_eq!(orders.find_in(br#"{"order": {}}"#), Found::Missing);
     assert_eq!(orders.find_in(br#"{"order": {"id": "x"}}"#), Found::Invalid);
+    assert_eq!(orders.find_in(b""), Found::Missing);
+    assert_eq!(orders.find_in(b" "), Found::Invalid);
 
     let unset = policy.bind(|_| None).unwrap_err();
     assert_eq!(
@@ -188,11 +190,11 @@ fn other_tables_take_the_place_of_the_policy_s_own() {
         ),
         (
             r#"{"tables": {}, "routes": []}"#,
-            "routes: unknown field, expected `tables`",
+            "routes: unknown field, expected `tables` (what is published is a document {\"tables\": {...}})",
         ),
         (
             "[]",
-            "policy: found a list, expected an object with `tables`",
+            "policy: found a list, expected an object with `tables` (what is published is a document {\"tables\": {...}})",
         ),
     ] {
         let refused = ShardRoute::load_with(REFRESHED, tables.as_bytes()).unwrap_err();
@@ -200,8 +202,6 @@ fn other_tables_take_the_place_of_the_policy_s_own() {
     }
 }
 
-#[test]
-fn the_secret_of_tables_comes_from_the_environment_and_is_long() {
 #[test]
 fn a_write_is_remembered_for_all_routes_of_its_table_and_the_longest_window() {
     let json = br#"{
@@ -238,6 +238,8 @@ fn a_write_is_remembered_for_all_routes_of_its_table_and_the_longest_window() {
     );
 }
 
+#[test]
+fn the_secret_of_tables_comes_from_the_environment_and_is_long() {
     let policy = ShardRoute::load(REFRESHED).unwrap();
     let source = policy.refresh.unwrap();
     let unset =

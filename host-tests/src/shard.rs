@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use sluice_core::shard::published::{PUBLISH, Published, Signer};
 
 use crate::client::Response;
 use crate::config::Config;
 use crate::gateway::{Builder, Gateway, Route};
 use crate::origin::Origin;
+use crate::redis::Redis;
 
 /// The shards `s0`, `s1`, and so on. Each is one origin, primary and replica alike, unless it has a replica of its own.
 #[derive(Debug)]
@@ -126,4 +128,39 @@ pub fn echoed(response: &Response, name: &str) -> Vec<String> {
 pub fn count(gateway: &Gateway, name: &str) -> u64 {
     let name = format!("wasmcustom.sluice_shard_route.{name}");
     gateway.envoy().stat(&name)
+}
+
+/// Where tables are published.
+pub const PLACE: &str = "sluice:shard-tables:tables";
+
+/// Version 1 is in the policy, and says `s0`.
+#[must_use]
+pub fn refreshed(refresh: Value) -> Value {
+    let mut policy = policy(json!({"shards": ["s0"]}), json!({}));
+    policy["refresh"] = crate::limits::with(json!({"version": 1, "every": "100ms"}), refresh);
+    policy["redis"] = json!({"cluster": "sluice-redis", "timeout": "5s"});
+    policy
+}
+
+/// As `sluice shard publish` does it. True when it was newer.
+///
+/// # Panics
+/// When Redis refuses.
+pub fn publish(redis: &Redis, version: u64, tables: &Value, secret: Option<&str>) -> bool {
+    let published = Published {
+        version,
+        tables: tables.to_string().into_bytes(),
+    };
+    let signer = secret.map(|secret| Signer::new(secret.as_bytes(), PLACE).unwrap());
+    let signature = signer.map_or(Vec::new(), |signer| signer.sign(&published));
+    let (done, _): (bool, String) = redis::cmd("EVAL")
+        .arg(PUBLISH)
+        .arg(1)
+        .arg(PLACE)
+        .arg(version)
+        .arg(published.tables)
+        .arg(signature)
+        .query(&mut redis.connect())
+        .unwrap();
+    done
 }

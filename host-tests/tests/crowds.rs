@@ -1,6 +1,9 @@
-//! Many requests that wait for Redis and hear of it at once. Envoy carries out inside each other what a filter asked for in
+//! Many requests that wait for Redis, a body or their turn, and hear of it at once. Envoy carries out inside each other what a filter asked for in
 //! one callback, so that too many answers at once overflow the VM's stack.
 
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -10,7 +13,9 @@ use host_tests::fake_redis::{FakeRedis, Script};
 use host_tests::gateway::{Gateway, Route};
 use host_tests::idempotency::{self, Service, assert_replay, gateway, pay, until_event};
 use host_tests::limits::{assert_sound, policy_with_redis, tally, transport, with};
+use host_tests::message::Reader;
 use host_tests::redis::Redis;
+use host_tests::shard::{self, Shards, publish};
 use host_tests::wait;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -160,5 +165,120 @@ fn all_who_wait_get_the_first_ones_answer() {
     assert_eq!(replays.clone().count(), CROWD - 1);
     replays.for_each(|replay| assert_replay(replay, first));
     assert_eq!(service.count(), 1);
+    assert_sound(&gateway);
+}
+
+/// So many requests of this text, each on a connection of its own, when all are in the gateway.
+fn come(gateway: &Gateway, size: usize, request: &str) -> Vec<TcpStream> {
+    let before = gateway.envoy().stat("http.gateway.downstream_rq_active");
+    let connect = |_| {
+        let mut stream = TcpStream::connect(gateway.address()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let crowd = (0..size).map(connect).collect();
+    wait::until("the crowd to be there", || {
+        gateway.envoy().stat("http.gateway.downstream_rq_active") == before + size as u64
+    });
+    crowd
+}
+
+fn statuses(crowd: Vec<TcpStream>) -> BTreeMap<u16, usize> {
+    let status = |stream: TcpStream| {
+        let limit = Some(Duration::from_secs(30));
+        stream.set_read_timeout(limit).unwrap();
+        let answer = Reader::new(stream).response(false);
+        answer.map_or(0, |answer| answer.status)
+    };
+    tally(&crowd.into_iter().map(status).collect::<Vec<_>>())
+}
+
+/// Whose time ends within three seconds has none left when the gateway next looks.
+fn oversleep(gateway: &Gateway) {
+    gateway.envoy().running().signal(Signal::STOP);
+    thread::sleep(Duration::from_secs(4));
+    gateway.envoy().running().signal(Signal::CONT);
+}
+
+const QUEUED: &str = "GET /x HTTP/1.1\r\nhost: g\r\nx-user: 1\r\n\r\n";
+
+/// A gateway whose only shard has let its one request in, and does not answer it.
+fn full(service: &Service) -> (Gateway, TcpStream) {
+    let in_flight = json!({"max": 1, "queue": {"max": CROWD, "wait": "3s"}});
+    let policy = shard::policy(json!({"shards": ["s0"], "in_flight": in_flight}), json!({}));
+    let gateway = shard::gateway(&[(service.address(), service.address())], &policy).start();
+    let first = come(&gateway, 1, QUEUED).pop().expect("one");
+    wait::until("the shard to be full", || service.count() == 1);
+    (gateway, first)
+}
+
+#[test]
+fn all_are_refused_whose_body_does_not_come() {
+    let _alone = alone();
+    let shards = Shards::start(1);
+    let body = json!({"pointer": "/id", "wait": "3s"});
+    let policy = shard::policy(json!({"shards": ["s0"]}), json!({"body": body}));
+    let gateway = shards.gateway(&policy).alternative("body").start();
+    let request = "POST /x HTTP/1.1\r\nhost: g\r\ncontent-length: 9\r\n\r\n";
+    let crowd = come(&gateway, CROWD, request);
+    oversleep(&gateway);
+    assert_eq!(statuses(crowd), [(503, CROWD)].into());
+    assert_eq!(gateway.get("/x", &[("x-user", "1")]).status, 200);
+    assert_sound(&gateway);
+}
+
+#[test]
+fn all_are_refused_whose_turn_does_not_come() {
+    let _alone = alone();
+    let (service, gate) = Service::gated();
+    let (gateway, first) = full(&service);
+    let crowd = come(&gateway, CROWD, QUEUED);
+    oversleep(&gateway);
+    assert_eq!(statuses(crowd), [(503, CROWD)].into());
+    gate.open();
+    assert_eq!(statuses(vec![first]), [(201, 1)].into());
+    assert_eq!(service.count(), 1);
+    assert_sound(&gateway);
+}
+
+#[test]
+fn all_go_on_when_the_cap_is_raised() {
+    let _alone = alone();
+    let (service, gate) = Service::gated();
+    let redis = Redis::start();
+    let capped = |max: usize| {
+        let in_flight = json!({"max": max, "queue": {"max": CROWD, "wait": "1m"}});
+        json!({"shards": ["s0"], "in_flight": in_flight})
+    };
+    let mut policy = shard::refreshed(json!({}));
+    policy["tables"]["users"] = capped(1);
+    let gateway = shard::gateway(&[(service.address(), service.address())], &policy)
+        .alternative("refresh")
+        .redis(&redis)
+        .env("SHARD_TABLES_SECRET", "none is needed")
+        .edit(|config| {
+            answered_by_the_gateway(config);
+            let hosts = "/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts";
+            let routes = config.listener("gateway").pointer_mut(hosts);
+            let routes = routes.expect("the listener's routes")[0]["routes"].as_array_mut();
+            let held = json!({"match": {"prefix": "/held"}, "route": {"cluster": "s0"}});
+            routes.expect("a list").insert(0, held);
+        })
+        .start();
+    wait::until("it to know", || {
+        gateway.get("/", &[("x-user", "1")]).status == 200
+    });
+    let first = come(&gateway, 1, &QUEUED.replace("/x", "/held"));
+    wait::until("the shard to be full", || service.count() == 1);
+    let crowd = come(&gateway, CROWD, QUEUED);
+    publish(
+        &redis,
+        2,
+        &json!({"tables": {"users": capped(2 * CROWD)}}),
+        None,
+    );
+    assert_eq!(statuses(crowd), [(200, CROWD)].into());
+    gate.open();
+    assert_eq!(statuses(first), [(201, 1)].into());
     assert_sound(&gateway);
 }

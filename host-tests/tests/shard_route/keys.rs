@@ -126,6 +126,11 @@ fn what_clients_write_in_the_headers_is_gone_on_every_path() {
     assert_eq!(shards.reached("/echo/users"), Some((2, false)));
     assert_eq!(shards.reached("/echo/others"), None);
     assert_eq!(gateway.origin().hits("/echo/others"), 1);
+    // Some servers take it for the other.
+    assert_eq!(
+        gateway.get("/echo/others", &[("x_shard", "s0")]).status,
+        400
+    );
     assert_sound(&gateway);
 }
 
@@ -244,6 +249,9 @@ fn a_key_in_the_body_is_found_when_it_is_there() {
 
     // In pieces, and one that never ends.
     let head = "POST /echo HTTP/1.1\r\nhost: g\r\ntransfer-encoding: chunked\r\n\r\n";
+    let none = format!("{head}0\r\n\r\n");
+    let answer = gateway.client().exchange(none.as_bytes(), false).unwrap();
+    assert!(answer.text().contains("key-missing"), "{}", answer.text());
     let whole = format!("{head}9\r\n{{\"user\": \r\na\r\n{{\"id\": 7}}}}\r\n0\r\n\r\n");
     let answer = gateway.client().exchange(whole.as_bytes(), false).unwrap();
     assert_eq!(echoed(&answer, "x-shard"), ["s3"], "{}", answer.text());

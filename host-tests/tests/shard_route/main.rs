@@ -3,5 +3,6 @@
 mod caps;
 mod keys;
 mod migration;
+mod queued;
 mod refresh;
 mod writes;

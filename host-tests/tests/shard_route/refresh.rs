@@ -7,14 +7,12 @@ use host_tests::gateway::{Builder, Gateway};
 use host_tests::limits::assert_sound;
 use host_tests::redis::Redis;
 use host_tests::reload::Listener;
-use host_tests::shard::{Shards, count, echoed, policy};
+use host_tests::shard::{PLACE, Shards, count, echoed, publish, refreshed};
 use host_tests::wait;
 use serde_json::{Value, json};
 use sluice_core::policy::shard_route::ShardRoute;
-use sluice_core::shard::published::{PUBLISH, Published, Signer};
 use tempfile::TempDir;
 
-const PLACE: &str = "sluice:shard-tables:tables";
 const SECRET: &str = "0123456789abcdef";
 
 /// One table of one shard: who is asked says which version is in force.
@@ -22,37 +20,9 @@ fn tables(shard: &str) -> Value {
     json!({"tables": {"users": {"shards": [shard]}}})
 }
 
-/// Version 1 is in the policy, and says `s0`.
-fn refreshed(refresh: Value) -> Value {
-    let mut policy = policy(json!({"shards": ["s0"]}), json!({}));
-    policy["refresh"] = host_tests::limits::with(json!({"version": 1, "every": "100ms"}), refresh);
-    policy["redis"] = json!({"cluster": "sluice-redis", "timeout": "5s"});
-    policy
-}
-
 fn gateway(shards: &Shards, redis: &Redis, policy: &Value) -> Builder {
     let builder = shards.gateway(policy).alternative("refresh").redis(redis);
     builder.env("SHARD_TABLES_SECRET", SECRET)
-}
-
-/// As `sluice shard publish` does it. True when it was newer.
-fn publish(redis: &Redis, version: u64, tables: &Value, secret: Option<&str>) -> bool {
-    let published = Published {
-        version,
-        tables: tables.to_string().into_bytes(),
-    };
-    let signer = secret.map(|secret| Signer::new(secret.as_bytes(), PLACE).unwrap());
-    let signature = signer.map_or(Vec::new(), |signer| signer.sign(&published));
-    let (done, _): (bool, String) = redis::cmd("EVAL")
-        .arg(PUBLISH)
-        .arg(1)
-        .arg(PLACE)
-        .arg(version)
-        .arg(published.tables)
-        .arg(signature)
-        .query(&mut redis.connect())
-        .unwrap();
-    done
 }
 
 fn ask(gateway: &Gateway) -> Response {
@@ -97,6 +67,9 @@ fn every_gateway_takes_what_is_published_and_nothing_older() {
             count(gateway, "refresh.older") > before + 4
         });
         assert_eq!(shard(gateway), "s2");
+        // The main thread has the filter as well, and no way to Redis.
+        assert_eq!(count(gateway, "refresh.failed"), 0);
+        assert!(!gateway.envoy().log().contains("Redis does not say"));
         assert_sound(gateway);
     }
     // One that is started now knows no better; it has the newest that there is.
@@ -118,8 +91,8 @@ fn a_gateway_that_does_not_know_yet_refuses_and_one_that_knows_goes_on_without_r
     assert_eq!(shard(&running), "s1");
 
     let fresh = gateway(&shards, &redis, &refreshed(json!({}))).start();
-    wait::until("Redis to be missed", || count(&fresh, "refresh.failed") > 0);
     let refused = ask(&fresh);
+    wait::until("Redis to be missed", || count(&fresh, "refresh.failed") > 0);
     assert_eq!(
         (refused.status, refused.header("retry-after").as_deref()),
         (503, Some("1"))
@@ -193,6 +166,10 @@ fn tables_that_do_not_fit_are_refused_with_their_mistake_and_change_nothing() {
             "tables.users.shards: found an empty list",
         ),
         (json!("s1"), "policy: found string"),
+        (
+            json!({"users": {"shards": ["s1"]}}),
+            "users: unknown field, expected `tables` (what is published is a document",
+        ),
     ];
     for (version, (tables, mistake)) in (2..).zip(wrong) {
         publish(&redis, version, &tables, None);

@@ -1,9 +1,14 @@
 //! Who writes reads what was written: reads go to replicas, and for a while after a write to the primary.
 
 use host_tests::client::Response;
+use std::io::Write;
+use std::sync::Arc;
+use std::thread;
+
 use host_tests::gateway::Gateway;
+use host_tests::idempotency::{Gate, Service, made};
 use host_tests::limits::assert_sound;
-use host_tests::shard::{Shards, echoed, policy};
+use host_tests::shard::{self, Shards, echoed, policy};
 use host_tests::wait;
 use serde_json::{Value, json};
 
@@ -137,4 +142,62 @@ fn a_gateway_without_its_secret_does_not_start() {
         log.contains("found no variable SHARD_COOKIE_SECRET"),
         "{log}"
     );
+}
+
+#[test]
+fn a_write_by_another_route_of_the_table_is_remembered_as_well() {
+    let shards = Shards::start(4);
+    let mut policy = with(json!({"window": "1h"}));
+    let writes = json!({"name": "writes", "match": {"methods": ["POST"]}, "table": "users", "key": [{"query": "user"}]});
+    let routes = policy["routes"].as_array_mut().unwrap();
+    for (name, role) in [("primary", json!("primary")), ("none", Value::Null)] {
+        let mut route = writes.clone();
+        route["name"] = name.into();
+        route["match"]["path"] = json!({"prefix": format!("/{name}")});
+        if !role.is_null() {
+            route["role"] = role;
+        }
+        routes.insert(0, route);
+    }
+    let gateway = shards.gateway(&policy).workers(2).start();
+    for user in ["primary", "none"] {
+        assert_eq!(role(&gateway, user, &[]), "replica");
+        let _ = send(&gateway, "POST", &format!("/{user}?user={user}"), &[]);
+        assert_eq!(role(&gateway, user, &[]), "primary", "{user}");
+    }
+    assert_sound(&gateway);
+}
+
+/// A window that has ended before the answer has.
+#[test]
+fn a_window_begins_anew_when_the_answer_has_come_to_its_end() {
+    let gate = Gate::closed();
+    let theirs = Arc::clone(&gate);
+    let service = Service::start(move |request, number, stream| {
+        if request.method == "GET" {
+            return made(stream, number);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf")?;
+        theirs.pass();
+        stream.write_all(b"more")?;
+        Ok(true)
+    });
+    let address = (service.address(), service.address());
+    let policy = with(json!({"window": "2s"}));
+    let gateway = shard::gateway(&[address; 4], &policy).start();
+    let role = || {
+        let _ = send(&gateway, "GET", "/x", &[("x-user", "7")]);
+        let last = service.executions().pop();
+        last.and_then(|last| last.header("x-shard-role"))
+            .unwrap_or_default()
+    };
+    thread::scope(|scope| {
+        let write = scope.spawn(|| send(&gateway, "POST", "/x", &[("x-user", "7")]));
+        wait::until("the window to begin", || role() == "primary");
+        wait::until("it to end", || role() == "replica");
+        gate.open();
+        assert_eq!(write.join().unwrap().status, 200);
+    });
+    wait::until("it to begin anew", || role() == "primary");
+    assert_sound(&gateway);
 }

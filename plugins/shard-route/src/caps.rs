@@ -152,20 +152,30 @@ impl Caps {
         !self.queue.is_empty()
     }
 
-    /// Those whose waiting is over: in (true), or too late.
-    pub fn turns(&mut self, now: Ps) -> Vec<(u32, bool)> {
+    /// Those whose waiting is over, at most `most`: in (true), or too late.
+    pub fn turns(&mut self, now: Ps, most: usize) -> Vec<(u32, bool)> {
         let Self {
             queue,
             in_flight,
             shards,
             ..
         } = self;
-        queue.pump(now, |seat, _| {
+        queue.pump(now, most, |seat, _| {
             let shard = shards.get(seat).and_then(Option::as_ref);
-            shard.is_some_and(|shard| {
+            // One that is not counted takes all.
+            shard.is_none_or(|shard| {
                 in_flight.enter(shard.number, shard.most(), now) == Entrance::Open
             })
         })
+    }
+
+    /// Those who wait, to be put back.
+    pub fn take_queue(&mut self) -> Queue {
+        std::mem::take(&mut self.queue)
+    }
+
+    pub fn put_back(&mut self, queue: Queue) {
+        self.queue = queue;
     }
 
     pub fn tick(&mut self, now: Ps) {

@@ -35,6 +35,11 @@ impl Newer {
         self.refresh.is_waiting()
     }
 
+    /// A request has come.
+    pub fn needed(&mut self) {
+        self.refresh.needed();
+    }
+
     pub fn version(&self) -> u64 {
         self.refresh.version()
     }

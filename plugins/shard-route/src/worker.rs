@@ -1,21 +1,23 @@
 //! One worker's routing: the policy, what is under way, and the host services it needs.
 
 mod bodies;
+mod plan;
 mod tables;
 mod turns;
 
-use crate::caps::{Caps, Turn};
+use crate::caps::Caps;
 use crate::edits;
 use crate::metrics::Metrics;
 use crate::newer::Newer;
 use crate::writes::{Write, Writes};
+use plan::{Asked, Plan};
 use proxy_wasm::types::Action;
 use sluice_core::gcra::{PS_PER_S, Ps};
 use sluice_core::headers::Headers;
 use sluice_core::policy::shard_route::{Found, ShardRoute};
 use sluice_core::selector::Request;
 use sluice_core::shard::Problem;
-use sluice_core::shard::decide::{self, Head, Refusal, Role};
+use sluice_core::shard::decide::{self, Head, Refusal};
 use sluice_core::shard::seats::{MAX_SEATS, Seats};
 use sluice_host::message::{self, CurrentRequest};
 use sluice_host::wakeup::Wakeup;
@@ -48,10 +50,7 @@ enum Kept {
         until: Ps,
     },
     /// It waits for its turn at a shard.
-    Waiting {
-        sent: Sent,
-        route: usize,
-    },
+    Waiting(Box<Waiting>),
     Sent(Sent),
     /// It has been answered here.
     Refused,
@@ -63,8 +62,17 @@ struct Sent {
     seat: usize,
     /// It is counted there, since then.
     counted: Option<Ps>,
-    role: Option<Role>,
     write: Option<Write>,
+}
+
+/// What is known of a request whose turn has not come: enough to decide about it again, if the tables change before.
+struct Waiting {
+    asked: Asked,
+    headers: Headers,
+    /// Whose queue it is in.
+    seat: usize,
+    /// A refusal is told when those are looked at that wait.
+    plan: Result<Plan, Refusal>,
 }
 
 pub struct Worker {
@@ -79,6 +87,8 @@ pub struct Worker {
     wakeup: Wakeup,
     /// A wake-up is under way.
     waking: bool,
+    /// More of those may be there whose time has come than were let go.
+    kept_back: bool,
     kept: HashMap<u32, Kept>,
     next_round: Ps,
 }
@@ -107,6 +117,7 @@ impl Worker {
             policy: policy.clone(),
             wakeup: Wakeup::register()?,
             waking: false,
+            kept_back: false,
             kept: HashMap::new(),
             next_round: 0,
         };
@@ -143,6 +154,9 @@ impl Worker {
             self.routed();
             return Begun::Done;
         };
+        if let Some(newer) = &mut self.newer {
+            newer.needed();
+        }
         if self.is_waiting() {
             let problem = Problem::TablesUnknown;
             self.metrics.refused(index, problem, None);
@@ -162,7 +176,12 @@ impl Worker {
             self.kept.insert(id, body);
             return Begun::Kept(Action::Pause);
         }
-        match self.settle(id, index, &head, &found, request.headers()) {
+        let asked = Asked {
+            route: index,
+            head,
+            found,
+        };
+        match self.settle(id, asked, request.headers()) {
             Ok(true) => Begun::Kept(self.held(id)),
             Ok(false) => Begun::Done,
             Err(refusal) => {
@@ -177,110 +196,6 @@ impl Worker {
         match self.kept.get(&id) {
             None | Some(Kept::Sent(_)) => Action::Continue,
             Some(_) => Action::Pause,
-        }
-    }
-
-    /// Decides about the running stream, and sets its headers. True when something of it is kept.
-    fn settle(
-        &mut self,
-        id: u32,
-        index: usize,
-        head: &Head,
-        found: &Found,
-        headers: &Headers,
-    ) -> Result<bool, Refusal> {
-        let Self {
-            policy,
-            seats,
-            caps,
-            writes,
-            metrics,
-            kept,
-            ..
-        } = self;
-        let Some((target, rules)) = policy.routes.get(index).and_then(|route| {
-            let target = route.target.as_ref()?;
-            Some((target, policy.tables.get(target.table)?))
-        }) else {
-            let problem = Problem::ShardUnknown;
-            metrics.refused(index, problem, None);
-            return Err(Refusal::soon(problem));
-        };
-        let directory = &rules.directory;
-        metrics.found(index, found);
-        let decided = decide::decide(
-            target,
-            directory,
-            head,
-            found,
-            |rule, key| writes.holds(rule, headers, &directory.name, key, clock::now()),
-            random::number,
-        );
-        let decision = decided.inspect_err(|refusal| {
-            let place = match found {
-                Found::Key(key) => seats.of(target.table, directory.locate(key).shard),
-                _ => None,
-            };
-            metrics.refused(index, refusal.problem, place);
-        })?;
-        let seat = seats
-            .seat(target.table, decision.place.shard)
-            .inspect_err(|refusal| metrics.refused(index, refusal.problem, None))?;
-        let write = match (found, decide::sticks(target, head)) {
-            (Found::Key(key), Some(rule)) => Some(Write {
-                rule: rule.clone(),
-                table: directory.name.clone(),
-                key: key.clone(),
-            }),
-            _ => None,
-        };
-        let turn = caps.enter(seat, id, clock::now);
-        if let Turn::Busy(retry_after) = turn {
-            let problem = Problem::Busy;
-            metrics.refused(index, problem, Some(seat));
-            return Err(Refusal {
-                problem,
-                retry_after,
-            });
-        }
-        if !edits::set_all(policy, directory, &decision, head) {
-            match turn {
-                Turn::In(since) => caps.leave(seat, since),
-                Turn::Waits => caps.forget(seat, id),
-                Turn::Free | Turn::Busy(_) => {}
-            }
-            let problem = Problem::NotRouted;
-            metrics.refused(index, problem, None);
-            return Err(Refusal::soon(problem));
-        }
-        let mut sent = Sent {
-            seat,
-            counted: None,
-            role: decision.role,
-            write,
-        };
-        let keeps = if turn == Turn::Waits {
-            kept.insert(id, Kept::Waiting { sent, route: index });
-            true
-        } else {
-            metrics.routed(seat, decision.role);
-            if let Turn::In(since) = turn {
-                sent.counted = Some(since);
-            }
-            let keeps = sent.counted.is_some() || sent.write.is_some();
-            if keeps {
-                kept.insert(id, Kept::Sent(sent));
-            }
-            keeps
-        };
-        self.routed();
-        Ok(keeps)
-    }
-
-    /// The headers of the running stream are as they are to be.
-    fn routed(&self) {
-        if self.policy.clear_route_cache {
-            message::clear_route_cache();
         }
     }
 
@@ -311,12 +226,15 @@ impl Worker {
         if let Some(since) = sent.counted {
             caps.answered(sent.seat, now.saturating_sub(since));
         }
-        if let Some(write) = sent.write.take() {
+        // What may have been carried out is told again when the stream ends, for the window is as long as it is after that.
+        sent.write = sent.write.take().filter(|write| {
             let may_have = edits::status().is_none_or(decide::may_have_written);
-            if may_have && !writes.happened(&write, now, true) {
+            let remembered = may_have && writes.happened(write, now, true);
+            if may_have && !remembered {
                 metrics.unremembered();
             }
-        }
+            remembered
+        });
     }
 
     /// The stream has ended.
@@ -327,22 +245,21 @@ impl Worker {
                     self.caps.leave(sent.seat, now);
                     self.wake();
                 }
-                // Not answered, as far as is known here: it may have been carried out.
+                // It may have been carried out, if nothing else has been heard of it.
                 if let Some(write) = sent.write
                     && !self.writes.happened(&write, now, false)
                 {
                     self.metrics.unremembered();
                 }
             }
-            Some(Kept::Waiting { sent, .. }) => self.caps.forget(sent.seat, id),
+            Some(Kept::Waiting(waiting)) => self.caps.forget(waiting.seat, id),
             Some(Kept::Body { .. } | Kept::Refused) | None => {}
         }
     }
 
     pub fn tick(&mut self, now: Ps) {
         self.waking = false;
-        self.turns(now);
-        self.late_bodies(now);
+        self.release(now, true);
         self.news(|newer| newer.tick(now));
         // A clock that was set back would keep the next round away.
         if now >= self.next_round || self.next_round > now + ROUND {

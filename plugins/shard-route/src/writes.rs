@@ -16,7 +16,8 @@ const WAYS: u32 = 8;
 /// A write that is under way.
 #[derive(Debug, Clone)]
 pub struct Write {
-    pub rule: Arc<Sticky>,
+    /// All that want to know of it.
+    pub rules: Arc<[Arc<Sticky>]>,
     pub table: String,
     pub key: Vec<u8>,
 }
@@ -63,29 +64,33 @@ impl Writes {
     /// The write may have been carried out. With `answer` its response's headers are at hand. False when there was no
     /// room to remember it.
     pub fn happened(&mut self, write: &Write, now: Ps, answer: bool) -> bool {
-        let Write { rule, table, key } = write;
-        match &rule.by {
-            By::Cookie { cookies, .. } => {
-                if let Some(cookies) = cookies
-                    && answer
-                {
-                    let cookie = cookies.issue(table, key, now, rule.window);
-                    message::add_response_header("set-cookie", cookie.as_bytes());
+        let Write { rules, table, key } = write;
+        let mut good = true;
+        for rule in rules.iter() {
+            match &rule.by {
+                By::Cookie { cookies, .. } => {
+                    if let Some(cookies) = cookies
+                        && answer
+                    {
+                        let cookie = cookies.issue(table, key, now, rule.window);
+                        message::add_response_header("set-cookie", cookie.as_bytes());
+                    }
                 }
-                true
-            }
-            By::SharedData => {
-                let ends = now + rule.window;
-                let kept = self.records.update(
-                    sticky::record(self.secret, table, key),
-                    |record| Ps::from_le_bytes(*record) > now,
-                    |record| {
-                        let before = record.map_or(0, Ps::from_le_bytes);
-                        Step::Write(before.max(ends).to_le_bytes(), ())
-                    },
-                );
-                kept.is_ok()
+                By::SharedData => good &= self.remember(table, key, now, now + rule.window),
             }
         }
+        good
+    }
+
+    fn remember(&mut self, table: &str, key: &[u8], now: Ps, ends: Ps) -> bool {
+        let kept = self.records.update(
+            sticky::record(self.secret, table, key),
+            |record| Ps::from_le_bytes(*record) > now,
+            |record| {
+                let before = record.map_or(0, Ps::from_le_bytes);
+                Step::Write(before.max(ends).to_le_bytes(), ())
+            },
+        );
+        kept.is_ok()
     }
 }

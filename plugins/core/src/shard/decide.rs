@@ -1,7 +1,5 @@
 //! What becomes of one request: its shard, the role and the zone, or a refusal.
 
-use std::sync::Arc;
-
 use super::migration::{Freeze, Stage};
 use super::{Directory, Place, Problem};
 use crate::policy::shard_route::{Fallback, Found, RoleRule, Route, Sticky, Target, Zone};
@@ -178,18 +176,6 @@ fn lost(
 #[must_use]
 pub fn may_have_written(status: u16) -> bool {
     !(400..500).contains(&status)
-}
-
-/// What is to be remembered of a write, if anything.
-#[must_use]
-pub fn sticks<'t>(target: &'t Target, head: &Head) -> Option<&'t Arc<Sticky>> {
-    match &target.role {
-        Some(RoleRule::Split {
-            sticky: Some(sticky),
-            ..
-        }) if !head.read => Some(sticky),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

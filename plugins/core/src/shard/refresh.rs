@@ -61,6 +61,8 @@ pub struct Refresh {
     /// What was told of it.
     told: Option<(Option<u64>, Unfit)>,
     failing: bool,
+    /// There has been a request.
+    needed: bool,
     /// It is known what is published.
     heard: bool,
     next: Ps,
@@ -78,6 +80,7 @@ impl Refresh {
             skipped: None,
             told: None,
             failing: false,
+            needed: false,
             heard: !settings.wait,
             next: 0,
             counts: Counts::default(),
@@ -89,6 +92,11 @@ impl Refresh {
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         !self.heard
+    }
+
+    /// A request has come.
+    pub fn needed(&mut self) {
+        self.needed = true;
     }
 
     /// The version in force.
@@ -227,10 +235,14 @@ impl Refresh {
     }
 
     fn failed(&mut self, trouble: Trouble, now: Ps) -> Option<News> {
-        self.counts.failed += 1;
         if !self.heard {
             self.next = self.next.min(now + AGAIN);
         }
+        // The gateway's main thread has the filter as well, and no way to Redis.
+        if !self.needed && matches!(trouble, Trouble::Connect | Trouble::BreakerOpen) {
+            return None;
+        }
+        self.counts.failed += 1;
         let news = !std::mem::replace(&mut self.failing, true);
         news.then_some(News::Failed(trouble))
     }

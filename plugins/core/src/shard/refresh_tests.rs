@@ -131,6 +131,7 @@ fn what_does_not_fit_is_told_once_and_not_fetched_again_and_the_next_one_is() {
 #[test]
 fn a_redis_that_does_not_answer_is_asked_again_soon_only_while_nothing_is_known() {
     let mut refresh = refresh(4, true);
+    refresh.needed();
     let post = |_: &Batch<()>| Err(Trouble::Connect);
     assert_eq!(refresh.ask(S, post), Some(News::Failed(Trouble::Connect)));
     assert_eq!(asked(&mut refresh, 3 * S / 2), None);
@@ -150,6 +151,31 @@ fn a_redis_that_does_not_answer_is_asked_again_soon_only_while_nothing_is_known(
     );
     assert_eq!(asked(&mut refresh, 70 * S), None);
     assert!(!refresh.is_waiting());
+}
+
+#[test]
+fn who_has_no_way_to_redis_says_so_when_there_is_a_request() {
+    let mut refresh = refresh(4, true);
+    let post = |_: &Batch<()>| Err(Trouble::Connect);
+    for turn in 1..5 {
+        assert_eq!(refresh.ask(turn * S, post), None);
+    }
+    // The breaker is open.
+    assert_eq!(asked(&mut refresh, 5 * S), None);
+    assert_eq!(refresh.counts.failed, 0);
+    // Whoever gets there and hears nothing has a way.
+    asked(&mut refresh, 64 * S);
+    let news = refresh.replied(1, Err(Trouble::Timeout), 64 * S, |_| panic!());
+    assert_eq!(news, Some(News::Failed(Trouble::Timeout)));
+    assert_eq!((refresh.counts.failed, refresh.is_waiting()), (1, true));
+    asked(&mut refresh, 125 * S);
+    answered(&mut refresh, &[]);
+    refresh.needed();
+    assert_eq!(
+        refresh.ask(130 * S, post),
+        Some(News::Failed(Trouble::Connect))
+    );
+    assert_eq!(refresh.counts.failed, 2);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Requests whose key is in their body: they are held until it is there.
 
+use super::plan::Asked;
 use super::{Kept, Worker};
 use crate::edits;
 use proxy_wasm::types::Action;
@@ -47,7 +48,8 @@ impl Worker {
         let target = self.policy.routes.get(route);
         let target = target.and_then(|route| route.target.as_ref());
         let found = target.map_or(Found::Missing, |target| target.find_in(&seen));
-        match self.settle(id, route, &head, &found, &headers) {
+        let asked = Asked { route, head, found };
+        match self.settle(id, asked, &headers) {
             Ok(_) => self.held(id),
             Err(refusal) => {
                 edits::answer(refusal);
@@ -57,22 +59,24 @@ impl Worker {
         }
     }
 
-    /// Refuses those whose body did not come in time.
-    pub(super) fn late_bodies(&mut self, now: Ps) {
+    /// Refuses those whose body did not come in time, at most `most`. How many they were.
+    pub(super) fn late_bodies(&mut self, now: Ps, most: usize) -> usize {
         if !self.policy.reads_bodies() {
-            return;
+            return 0;
         }
         let late = self.kept.iter().filter_map(|(id, kept)| match kept {
             Kept::Body { route, until, .. } if *until <= now => Some((*id, *route)),
             _ => None,
         });
-        let late: Vec<(u32, usize)> = late.collect();
-        if late.is_empty() {
-            return;
+        let late: Vec<(u32, usize)> = late.take(most).collect();
+        let count = late.len();
+        if count == 0 {
+            return 0;
         }
         let others = Others::of(self.root);
         for (id, route) in late {
             others.act(id, || self.refuse(id, route, Problem::BodyLate));
         }
+        count
     }
 }

@@ -20,6 +20,7 @@ impl Worker {
         self.caps.take(&self.policy, &self.seats);
         self.metrics.take(&self.policy, &self.seats, &self.caps);
         self.set_pace();
+        self.plan_anew();
         true
     }
 

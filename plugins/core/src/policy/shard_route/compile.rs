@@ -36,7 +36,11 @@ pub(super) fn policy(json: PolicyJson) -> Result<ShardRoute, PolicyError> {
         let (directory, cap) = fill::compile(&name, table).map_err(|(field, problem)| {
             PolicyError::new(format!("tables.{name}.{field}"), problem)
         })?;
-        tables.push(TableRules { directory, cap });
+        tables.push(TableRules {
+            directory,
+            cap,
+            remember: Arc::default(),
+        });
     }
     let mut routes: Vec<Route> = Vec::with_capacity(json.routes.len());
     for (index, route) in json.routes.into_iter().enumerate() {

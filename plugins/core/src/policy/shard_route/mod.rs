@@ -8,6 +8,7 @@ pub mod json;
 mod map;
 mod percent;
 mod refresh;
+mod remember;
 mod tables;
 
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct ShardRoute {
 pub struct TableRules {
     pub directory: Directory,
     pub cap: Option<Cap>,
+    /// What is to be remembered of a write, by whichever route. Empty before [`ShardRoute::bind`].
+    pub remember: Arc<[Arc<Sticky>]>,
 }
 
 /// Names of headers, lower case; they differ.
@@ -179,7 +182,7 @@ impl ShardRoute {
     /// The first mistake, with its path: the routes' tables and shards have to be there.
     pub fn load_with(json: &[u8], tables: &[u8]) -> Result<Self, PolicyError> {
         let mut policy: json::PolicyJson = super::load(json)?;
-        let json::TablesJson { tables } = super::load(tables)?;
+        let json::TablesJson { tables } = super::load(tables).map_err(as_document)?;
         policy.tables = tables;
         compile::policy(policy)
     }
@@ -201,6 +204,7 @@ impl ShardRoute {
                 .bind(&environment)
                 .map_err(|(field, problem)| format!("routes[{index}].{field}: {problem}"))?;
         }
+        remember::gather(self);
         Ok(())
     }
 
@@ -288,6 +292,8 @@ impl Target {
     #[must_use]
     pub fn find_in(&self, body: &[u8]) -> Found {
         let pointed = match &self.body {
+            // Its head may say that there is none, or its body that it is empty.
+            Some(_) if body.is_empty() => Err(Reason::Absent),
             Some(rule) => crate::shard::pointed(body, &rule.pointer),
             None => Err(Reason::Absent),
         };
@@ -307,6 +313,15 @@ impl Target {
             Found::Invalid
         }
     }
+}
+
+/// A mistake in a published document says what such a one is, if it is none.
+fn as_document(error: PolicyError) -> PolicyError {
+    if error.path().starts_with("tables") {
+        return error;
+    }
+    let hint = "what is published is a document {\"tables\": {...}}";
+    PolicyError::new(error.path(), format!("{} ({hint})", error.problem()))
 }
 
 fn ps(duration: Duration) -> Ps {

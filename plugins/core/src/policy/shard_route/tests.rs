@@ -112,6 +112,8 @@ fn the_full_example_comes_to_what_it_says() {
     );
     assert_eq!(orders.find_in(br#"{"order": {}}"#), Found::Missing);
     assert_eq!(orders.find_in(br#"{"order": {"id": "x"}}"#), Found::Invalid);
+    assert_eq!(orders.find_in(b""), Found::Missing);
+    assert_eq!(orders.find_in(b" "), Found::Invalid);
 
     let unset = policy.bind(|_| None).unwrap_err();
     assert_eq!(
@@ -188,16 +190,52 @@ fn other_tables_take_the_place_of_the_policy_s_own() {
         ),
         (
             r#"{"tables": {}, "routes": []}"#,
-            "routes: unknown field, expected `tables`",
+            "routes: unknown field, expected `tables` (what is published is a document {\"tables\": {...}})",
         ),
         (
             "[]",
-            "policy: found a list, expected an object with `tables`",
+            "policy: found a list, expected an object with `tables` (what is published is a document {\"tables\": {...}})",
         ),
     ] {
         let refused = ShardRoute::load_with(REFRESHED, tables.as_bytes()).unwrap_err();
         assert_eq!(refused.to_string(), refusal);
     }
+}
+
+#[test]
+fn a_write_is_remembered_for_all_routes_of_its_table_and_the_longest_window() {
+    let json = br#"{
+        "tables": {"t": {"shards": ["a"]}, "u": {"shards": ["a"]}},
+        "routes": [
+            {"name": "w", "match": {"methods": ["POST"]}, "table": "t", "key": ["consumer"], "role": "primary"},
+            {"name": "a", "match": {"path": {"prefix": "/a"}}, "table": "t", "key": ["consumer"],
+                "role": {"split": {"sticky": {"window": "5s"}}}},
+            {"name": "b", "match": {"path": {"prefix": "/b"}}, "table": "t", "key": ["consumer"],
+                "role": {"split": {"sticky": {"window": "9s"}}}},
+            {"name": "c", "match": {"path": {"prefix": "/c"}}, "table": "t", "key": ["consumer"],
+                "role": {"split": {"sticky": {"window": "7s", "by": {"cookie": {"secret": {"env": "S"}}}}}}},
+            {"name": "d", "table": "u", "key": ["consumer"], "role": {"split": {}}}
+        ]
+    }"#;
+    let mut policy = ShardRoute::load(json).unwrap();
+    policy
+        .bind(|_| Some("0123456789abcdef".to_owned()))
+        .unwrap();
+    let windows = |table: usize| -> Vec<Ps> {
+        let all = policy.tables[table].remember.iter();
+        all.map(|sticky| sticky.window / PS_PER_S).collect()
+    };
+    assert_eq!((windows(0), windows(1)), (vec![9, 7], vec![]));
+    let window = |route: usize| match &policy.routes[route].target.as_ref().unwrap().role {
+        Some(RoleRule::Split { sticky, .. }) => {
+            sticky.as_ref().map(|sticky| sticky.window / PS_PER_S)
+        }
+        _ => None,
+    };
+    assert_eq!(
+        [0, 1, 2, 3, 4].map(window),
+        [None, Some(9), Some(9), Some(7), None]
+    );
 }
 
 #[test]

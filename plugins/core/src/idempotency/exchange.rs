@@ -24,7 +24,7 @@ use crate::redis::trouble::Trouble;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a commit is tried.
+/// How often a commit is tried while its client waits.
 const COMMIT_TRIES: u32 = 3;
 /// A waiting request looks again after this, then after twice as long, up to the most.
 const FIRST_REST: Ps = PS_PER_S / 50;
@@ -50,6 +50,10 @@ pub(super) enum Act {
     Start(Operation),
     /// Ask the store; nobody waits.
     Aside(Operation),
+    /// Free a key that was perhaps taken, or will be in a moment.
+    GiveBack(Arc<Claim>),
+    /// Store the answer late; its client has been answered.
+    Keep(Arc<Commit>),
     Settle(Settled),
 }
 
@@ -226,10 +230,16 @@ impl Exchange {
     pub fn failed(&mut self, _: Trouble, perhaps: bool, cx: &mut Context<'_>) {
         match &mut self.state {
             State::Acquiring => self.not_acquired(perhaps, cx),
-            State::Committing { tries, again, .. } => {
+            State::Committing {
+                commit,
+                tries,
+                again,
+            } => {
                 if *tries < COMMIT_TRIES {
                     *again = Some(cx.now + cx.timeout / 4);
                 } else {
+                    // The only copy of the answer.
+                    cx.acts.push(Act::Keep(Arc::clone(commit)));
                     self.not_recorded(cx);
                 }
             }
@@ -291,8 +301,7 @@ impl Exchange {
             return self.run(cx);
         }
         if perhaps {
-            cx.acts
-                .push(Act::Aside(Operation::Release(Arc::clone(&self.claim))));
+            cx.acts.push(Act::GiveBack(Arc::clone(&self.claim)));
         }
         cx.counts.add(Event::StoreUnavailable);
         let problem = if self.contested {

@@ -65,6 +65,8 @@ pub(super) struct Context<'a> {
     pub fence_header: Option<&'a str>,
     pub at_rest: &'a AtRest,
     pub keys: &'a Keys,
+    /// Bytes of one body that the gateway buffers.
+    pub buffer: usize,
     /// Bytes that may still be held, over all exchanges.
     pub room: usize,
     pub now: Ps,
@@ -132,6 +134,8 @@ pub(super) struct Exchange {
     renew_until: Ps,
     /// Something of the response is held now.
     holding: bool,
+    /// Bytes of the answer's body that the gateway buffers.
+    buffered: usize,
     /// Bytes of the answer that are still to come, where it says how long it is.
     to_come: Option<u64>,
 }
@@ -153,6 +157,7 @@ impl Exchange {
             renew_at: None,
             renew_until: 0,
             holding: false,
+            buffered: 0,
             to_come: None,
         };
         exchange.acquire(cx);

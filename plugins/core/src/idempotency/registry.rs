@@ -326,6 +326,7 @@ impl<S: Store> Registry<S> {
             fence_header: settings.fence_header.as_deref(),
             at_rest: &settings.at_rest,
             keys,
+            buffer: settings.gateway_buffer,
             room: settings.max_held.saturating_sub(*held + *late),
             now,
             counts: of_route,

@@ -5,7 +5,7 @@
 
 /// No healthy upstream (UH), upstream connection failure (UF), no route (NR), no cluster (NC), a cluster told to drop
 /// requests (DO), a circuit breaker (UO): nothing was sent.
-const NEVER_SENT: u64 = 0x02 | 0x20 | 0x100 | 0x0100_0000 | 0x0800_0000 | OVERFLOW;
+const NEVER_SENT: u64 = 0x02 | 0x20 | 0x100 | 0x0100_0000 | 0x2800_0000 | OVERFLOW;
 /// A circuit breaker (UO). It is set as well where one refuses to send again what was sent before.
 const OVERFLOW: u64 = 0x80;
 /// Upstream request timeout (UT).
@@ -114,6 +114,7 @@ mod tests {
             (0x80, overflow),
             (0x0100_0000, "cluster_not_found"),
             (0x0800_0000, "drop_overload"),
+            (0x2000_0000, "unconditional_drop_overload"),
         ] {
             assert_eq!(origin(flags, details, Some(1)), Origin::NeverSent);
             assert_eq!(origin(flags, details, Some(2)), Origin::Gateway);

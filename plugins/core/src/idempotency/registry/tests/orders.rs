@@ -253,7 +253,10 @@ fn what_the_gateway_answers_in_place_of_a_held_answer_is_passed_on_and_not_store
     );
     assert_eq!(
         registry.response_head(stream, &head(RESET), now),
-        Step::Now(Settled::Deliver(vec![field("idempotency-status", b"unknown")]))
+        Step::Now(Settled::Deliver(vec![field(
+            "idempotency-status",
+            b"unknown"
+        )]))
     );
     assert_eq!(
         registry.response_body(stream, b"gateway", true, now),

@@ -196,7 +196,8 @@ pub struct Store {
     /// The policy of the gateways whose records these are
     #[arg(long)]
     pub policy: PathBuf,
-    /// Redis, as `redis://user:password@host:port/database`; for a Redis Cluster, each of its primaries.
+    /// Redis, as `redis://user:password@host:port/database`; for a Redis Cluster, each of its primaries;
+    /// with `redlock`, each Redis that votes.
     /// Without a password here the policy's is used, if its variable is set
     #[arg(
         long,

@@ -194,6 +194,7 @@ impl Seen {
                 route: String::new(),
                 key: String::new(),
                 fence: None,
+                token: None,
                 started: None,
                 left,
             };
@@ -221,6 +222,7 @@ impl Seen {
             route: found.route,
             key: found.key,
             fence,
+            token: None,
             started: found.started,
             left,
         }

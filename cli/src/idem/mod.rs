@@ -6,6 +6,7 @@ mod resolve;
 pub mod servers;
 mod show;
 mod store;
+mod voters;
 
 use std::path::Path;
 

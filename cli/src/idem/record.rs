@@ -17,6 +17,8 @@ pub struct Record {
     pub route: String,
     pub key: String,
     pub fence: Option<u64>,
+    /// Of the execution that has it, in Redis.
+    pub token: Option<String>,
     /// By the clock of Redis, or of a gateway, in microseconds since 1970.
     pub started: Option<u64>,
     /// Until it is forgotten.
@@ -47,8 +49,8 @@ impl Record {
         name: &[u8],
         scope: Scope,
     ) -> Result<Option<Self>, Refusal> {
-        const FIELDS: [&str; 8] = [
-            "v", "state", "fence", "lease", "answer", "route", "key", "started",
+        const FIELDS: [&str; 9] = [
+            "v", "state", "fence", "lease", "answer", "route", "key", "started", "token",
         ];
         let fields: redis::RedisResult<Vec<Option<Vec<u8>>>> =
             redis::cmd("HMGET").arg(name).arg(&FIELDS).query(server);
@@ -100,6 +102,7 @@ impl Record {
             route: text("route"),
             key: text("key"),
             fence,
+            token: field("token").map(|_| text("token")),
             started: number("started"),
             left: u64::try_from(left).ok().map(Duration::from_millis),
         }))

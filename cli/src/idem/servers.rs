@@ -36,31 +36,12 @@ impl Servers {
     ) -> Result<(), Refusal> {
         let keys = policy.keys();
         for server in &mut self.0 {
-            let mut cursor = 0u64;
-            // SCAN may name one twice.
-            let mut seen = BTreeSet::new();
-            loop {
-                let (next, names): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
-                    .arg(cursor)
-                    .arg("MATCH")
-                    .arg(keys.pattern())
-                    .arg("COUNT")
-                    .arg(STEP)
-                    .query(server)
-                    .map_err(refusal)?;
-                for name in names {
-                    let Some(scope) = keys.scope(&name).filter(|scope| seen.insert(*scope)) else {
-                        continue;
-                    };
-                    if let Some(record) = Record::read(server, &name, scope)? {
-                        see(&record);
-                    }
+            scan(server, &keys, &mut |server, name, scope| {
+                if let Some(record) = Record::read(server, name, scope)? {
+                    see(&record);
                 }
-                cursor = next;
-                if cursor == 0 {
-                    break;
-                }
-            }
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -102,6 +83,36 @@ impl Servers {
     }
 }
 
+/// Each record of one server, by its name.
+pub(super) fn scan(
+    server: &mut Connection,
+    keys: &Keys,
+    see: &mut dyn FnMut(&mut Connection, &[u8], Scope) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let mut cursor = 0u64;
+    // SCAN may name one twice.
+    let mut seen = BTreeSet::new();
+    loop {
+        let (next, names): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
+            .arg(cursor)
+            .arg("MATCH")
+            .arg(keys.pattern())
+            .arg("COUNT")
+            .arg(STEP)
+            .query(server)
+            .map_err(refusal)?;
+        for name in names {
+            if let Some(scope) = keys.scope(&name).filter(|scope| seen.insert(*scope)) {
+                see(server, &name, scope)?;
+            }
+        }
+        cursor = next;
+        if cursor == 0 {
+            return Ok(());
+        }
+    }
+}
+
 /// The password of the policy, where the URL has none.
 pub fn connect(url: &str, policy: &Redis) -> redis::RedisResult<Connection> {
     let info = url.into_connection_info()?;
@@ -130,7 +141,7 @@ pub fn refusal(error: redis::RedisError) -> Refusal {
 }
 
 /// Sends a command that is encoded already, and has its reply read.
-fn ask<T>(
+pub(super) fn ask<T>(
     server: &mut Connection,
     command: &[u8],
     read: impl FnOnce(&Reply<'_>) -> Option<T>,

@@ -7,11 +7,13 @@ use sluice_core::policy::idempotency::{Idempotency, Records};
 use super::etcd::Etcd;
 use super::record::Record;
 use super::servers::Servers;
+use super::voters::Voters;
 use crate::Refusal;
 use crate::arguments;
 
 pub enum Store {
     Redis(Servers),
+    Redlock(Voters),
     Etcd(Etcd),
 }
 
@@ -19,6 +21,9 @@ impl Store {
     /// The one that the policy names.
     pub fn open(given: &arguments::Store, policy: &Idempotency) -> Result<Self, Refusal> {
         match &policy.records {
+            Records::Redis(voters) if !voters.others.is_empty() => {
+                Voters::connect(&given.redis, voters).map(Self::Redlock)
+            }
             Records::Redis(voters) => {
                 Servers::connect(&given.redis, &voters.redis).map(Self::Redis)
             }
@@ -34,6 +39,7 @@ impl Store {
     ) -> Result<(), Refusal> {
         match self {
             Self::Redis(servers) => servers.each(policy, see),
+            Self::Redlock(voters) => voters.each(policy, see),
             Self::Etcd(etcd) => etcd.each(policy, see),
         }
     }
@@ -42,6 +48,7 @@ impl Store {
     pub fn find(&mut self, policy: &Idempotency, scope: &Scope) -> Result<Record, Refusal> {
         let found = match self {
             Self::Redis(servers) => servers.find(policy, scope)?,
+            Self::Redlock(voters) => voters.find(policy, scope)?,
             Self::Etcd(etcd) => etcd.find(policy, scope)?,
         };
         found.ok_or_else(|| Refusal::No(format!("no record {}", scope.hex())))
@@ -57,6 +64,7 @@ impl Store {
     ) -> Result<Resolved, Refusal> {
         match self {
             Self::Redis(servers) => servers.resolve(policy, (scope, fence), force, resolution),
+            Self::Redlock(voters) => voters.resolve(policy, (scope, fence), force, resolution),
             Self::Etcd(etcd) => etcd.resolve(policy, (scope, fence), force, resolution),
         }
     }

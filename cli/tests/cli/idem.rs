@@ -1,6 +1,7 @@
 //! `sluice idem` on a real Redis.
 
 mod list;
+mod redlock;
 mod resolve;
 mod secrets;
 

@@ -7,7 +7,8 @@ use std::thread;
 use host_tests::client::Response;
 use host_tests::gateway::{Builder, Gateway, Route};
 use host_tests::idempotency::{
-    ACCOUNT, Service, assert_replay, gateway, made, pay, policy, told, until_event,
+    ACCOUNT, Service, assert_replay, brisk, gateway, made, pay, policy, told, until_event,
+    until_settled,
 };
 use host_tests::limits::assert_sound;
 use host_tests::redis::Redis;
@@ -194,6 +195,49 @@ fn the_largest_answers_are_replayed_whole() {
         assert_sound(&gateway);
     }
     assert_eq!(service.count(), 2);
+}
+
+/// Row 26: the gateway's buffer is 1 MiB.
+#[test]
+fn an_answer_that_the_gateway_cannot_hold_passes_whole() {
+    const MIB: usize = 1 << 20;
+    let redis = Redis::start();
+    let service = Service::start(|request, _, stream| {
+        let body = body(3 * MIB);
+        if request.path.contains("chunked") {
+            write!(
+                stream,
+                "HTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n",
+                body.len()
+            )?;
+            stream.write_all(&body)?;
+            write!(stream, "\r\n0\r\n\r\n")?;
+        } else {
+            write!(
+                stream,
+                "HTTP/1.1 201 Created\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            )?;
+            stream.write_all(&body)?;
+        }
+        Ok(true)
+    });
+    let gateway = gateway(service.address(), policy(brisk(), json!({})))
+        .redis(&redis)
+        .start();
+    for path in ["/pay", "/pay/chunked"] {
+        for number in 0..5 {
+            let key = format!("{path}-{number}");
+            let first = send(&gateway, path, &key, b"");
+            assert_eq!((first.status, first.body.len()), (201, 3 * MIB), "{key}");
+            if path == "/pay" {
+                let retry = until_settled(&gateway, &key, b"");
+                assert_eq!(told(&retry), (409, "answer-not-kept".to_owned()), "{key}");
+            }
+        }
+    }
+    assert_eq!(service.count(), 10);
+    assert_sound(&gateway);
 }
 
 /// Row 26.

@@ -210,7 +210,6 @@ fn outboxes(redis: &Redis) -> Vec<String> {
 fn uncommitted(route: Value, trouble: impl Fn(&Redis, bool)) -> Response {
     let (service, gate) = Service::gated();
     let redis = Redis::start();
-    let route = host_tests::limits::with(json!({"lease": LEASE}), route);
     let gateway = gateway(service.address(), policy(brisk(), route))
         .redis(&redis)
         .start();
@@ -224,10 +223,12 @@ fn uncommitted(route: Value, trouble: impl Fn(&Redis, bool)) -> Response {
     // What is not executed yet is refused now.
     let other = pay(&gateway, "other", b"").unwrap();
     assert_eq!(told(&other), refused("store-unavailable"));
-    trouble(&redis, false);
-    assert_unknown(&gateway, "k", b"");
-    assert_eq!(service.count(), 1);
     until_event(&gateway, "not_recorded", 1);
+    trouble(&redis, false);
+    // It has been kept meanwhile.
+    until_event(&gateway, "recorded_late", 1);
+    assert_eq!(told(&pay(&gateway, "k", b"").unwrap()), charge(1));
+    assert_eq!(service.count(), 1);
     assert_sound(&gateway);
     first
 }

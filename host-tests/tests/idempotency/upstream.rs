@@ -51,6 +51,55 @@ fn a_service_that_cannot_be_reached_leaves_the_key_free() {
     assert_sound(&gateway);
 }
 
+const ROUTE: &str = "/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/0";
+
+/// Row 4: no cluster.
+#[test]
+fn a_cluster_that_is_not_there_leaves_the_key_free() {
+    let redis = Redis::start();
+    let service = Service::counting();
+    let policy = policy(brisk(), json!({"lease": LEASE}));
+    let gateway = gateway(service.address(), policy)
+        .redis(&redis)
+        .edit(|config| {
+            let listener = config.listener("gateway");
+            *listener
+                .pointer_mut(&format!("{ROUTE}/route/cluster"))
+                .unwrap() = "missing".into();
+            let routes = "/filter_chains/0/filters/0/typed_config/route_config";
+            listener.pointer_mut(routes).unwrap()["validate_clusters"] = false.into();
+        })
+        .start();
+    let answer = pay(&gateway, "k", b"").unwrap();
+    assert_eq!(told(&answer), (503, "not-sent".to_owned()));
+    assert_eq!(records(&redis), Vec::<String>::new());
+    assert_eq!(service.count(), 0);
+    assert_sound(&gateway);
+}
+
+/// Row 4: the route has no service.
+#[test]
+fn a_route_that_answers_by_itself_leaves_the_key_free() {
+    let redis = Redis::start();
+    let service = Service::counting();
+    let policy = policy(brisk(), json!({"lease": LEASE}));
+    let gateway = gateway(service.address(), policy)
+        .redis(&redis)
+        .edit(|config| {
+            let route = config.listener("gateway").pointer_mut(ROUTE).unwrap();
+            route.as_object_mut().unwrap().remove("route");
+            route["redirect"] = json!({"https_redirect": true});
+        })
+        .start();
+    let answer = pay(&gateway, "k", b"").unwrap();
+    assert_eq!(answer.status, 301);
+    assert_eq!(answer.header("idempotency-status"), None);
+    until_event(&gateway, "not_sent", 1);
+    wait::until("the key to be free", || records(&redis).is_empty());
+    assert_eq!(service.count(), 0);
+    assert_sound(&gateway);
+}
+
 /// Row 5: the service has the request, and says nothing.
 #[test]
 fn a_reset_before_the_answer_is_unknown() {

@@ -37,6 +37,8 @@ pub enum Event {
     Superseded,
     /// An answer could not be stored.
     NotRecorded,
+    /// One of these was stored after all.
+    RecordedLate,
     /// Of an answer only its status was stored.
     Oversized,
     /// The request was never sent, and its key freed.
@@ -61,7 +63,7 @@ pub enum Event {
 
 impl Event {
     /// Every kind, for the metrics.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Executed,
         Self::Replayed,
         Self::AnswerNotKept,
@@ -78,6 +80,7 @@ impl Event {
         Self::Restored,
         Self::Superseded,
         Self::NotRecorded,
+        Self::RecordedLate,
         Self::Oversized,
         Self::NotSent,
         Self::NotStored,
@@ -110,6 +113,7 @@ impl Event {
             Self::Restored => "restored",
             Self::Superseded => "superseded",
             Self::NotRecorded => "not_recorded",
+            Self::RecordedLate => "recorded_late",
             Self::Oversized => "oversized",
             Self::NotSent => "not_sent",
             Self::NotStored => "not_stored",

@@ -24,7 +24,7 @@ use crate::redis::trouble::Trouble;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a commit is tried.
+/// How often a commit is tried while its client waits.
 const COMMIT_TRIES: u32 = 3;
 /// A waiting request looks again after this, then after twice as long, up to the most.
 const FIRST_REST: Ps = PS_PER_S / 50;
@@ -50,6 +50,10 @@ pub(super) enum Act {
     Start(Operation),
     /// Ask the store; nobody waits.
     Aside(Operation),
+    /// Free a key that was perhaps taken, or will be in a moment.
+    GiveBack(Arc<Claim>),
+    /// Store the answer late; its client has been answered.
+    Keep(Arc<Commit>),
     Settle(Settled),
 }
 
@@ -61,6 +65,8 @@ pub(super) struct Context<'a> {
     pub fence_header: Option<&'a str>,
     pub at_rest: &'a AtRest,
     pub keys: &'a Keys,
+    /// Bytes of one body that the gateway buffers.
+    pub buffer: usize,
     /// Bytes that may still be held, over all exchanges.
     pub room: usize,
     pub now: Ps,
@@ -128,6 +134,8 @@ pub(super) struct Exchange {
     renew_until: Ps,
     /// Something of the response is held now.
     holding: bool,
+    /// Bytes of the answer's body that the gateway buffers.
+    buffered: usize,
     /// Bytes of the answer that are still to come, where it says how long it is.
     to_come: Option<u64>,
 }
@@ -149,6 +157,7 @@ impl Exchange {
             renew_at: None,
             renew_until: 0,
             holding: false,
+            buffered: 0,
             to_come: None,
         };
         exchange.acquire(cx);
@@ -226,10 +235,16 @@ impl Exchange {
     pub fn failed(&mut self, _: Trouble, perhaps: bool, cx: &mut Context<'_>) {
         match &mut self.state {
             State::Acquiring => self.not_acquired(perhaps, cx),
-            State::Committing { tries, again, .. } => {
+            State::Committing {
+                commit,
+                tries,
+                again,
+            } => {
                 if *tries < COMMIT_TRIES {
                     *again = Some(cx.now + cx.timeout / 4);
                 } else {
+                    // The only copy of the answer.
+                    cx.acts.push(Act::Keep(Arc::clone(commit)));
                     self.not_recorded(cx);
                 }
             }
@@ -291,8 +306,7 @@ impl Exchange {
             return self.run(cx);
         }
         if perhaps {
-            cx.acts
-                .push(Act::Aside(Operation::Release(Arc::clone(&self.claim))));
+            cx.acts.push(Act::GiveBack(Arc::clone(&self.claim)));
         }
         cx.counts.add(Event::StoreUnavailable);
         let problem = if self.contested {

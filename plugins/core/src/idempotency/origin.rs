@@ -3,8 +3,11 @@
 //! The bits are Envoy's response flags, as the property `response.flags` has them, and the text is
 //! `response.code_details`.
 
-/// No healthy upstream (UH), upstream connection failure (UF), no route (NR): nothing was sent.
-const NEVER_SENT: u64 = 0x02 | 0x20 | 0x100;
+/// No healthy upstream (UH), upstream connection failure (UF), no route (NR), no cluster (NC), a cluster told to drop
+/// requests (DO), a circuit breaker (UO): nothing was sent.
+const NEVER_SENT: u64 = 0x02 | 0x20 | 0x100 | 0x0100_0000 | 0x2800_0000 | OVERFLOW;
+/// A circuit breaker (UO). It is set as well where one refuses to send again what was sent before.
+const OVERFLOW: u64 = 0x80;
 /// Upstream request timeout (UT).
 const TIMEOUT: u64 = 0x04;
 
@@ -24,6 +27,8 @@ pub enum Origin {
     Upstream,
     /// The gateway's: the request has provably not left it.
     NeverSent,
+    /// The gateway's: what this route answers by itself, a redirect for one; it has no upstream.
+    Route,
     /// The gateway's: the upstream took too long.
     TimedOut,
     /// The gateway's: nobody knows what the upstream did.
@@ -39,6 +44,15 @@ impl Provenance<'_> {
         }
         // Any other flag beside it tells of an attempt that went further.
         let only = |bits: u64| self.flags & bits != 0 && self.flags & !bits == 0;
+        if self.flags == 0
+            && self.details == b"direct_response"
+            && self.attempts.is_none_or(|attempts| attempts == 0)
+        {
+            return Origin::Route;
+        }
+        if self.flags & OVERFLOW != 0 && !self.details.ends_with(b"{overflow}") {
+            return Origin::Gateway;
+        }
         if only(NEVER_SENT) && self.attempts.is_none_or(|attempts| attempts <= 1) {
             return Origin::NeverSent;
         }
@@ -89,7 +103,34 @@ mod tests {
         );
         // A later filter's.
         assert_eq!(origin(0x800, "request_rate_limited", None), Origin::Gateway);
-        assert_eq!(origin(0, "direct_response", None), Origin::Gateway);
+        // A filter's that says so of itself.
+        assert_eq!(origin(0, "lua_response", None), Origin::Gateway);
+    }
+
+    #[test]
+    fn a_gateway_that_asked_nobody_says_why() {
+        let overflow = "upstream_reset_before_response_started{overflow}";
+        for (flags, details) in [
+            (0x80, overflow),
+            (0x0100_0000, "cluster_not_found"),
+            (0x0800_0000, "drop_overload"),
+            (0x2000_0000, "unconditional_drop_overload"),
+        ] {
+            assert_eq!(origin(flags, details, Some(1)), Origin::NeverSent);
+            assert_eq!(origin(flags, details, Some(2)), Origin::Gateway);
+            assert_eq!(origin(flags | 0x40, details, Some(1)), Origin::Gateway);
+        }
+        // The circuit breaker refused another try only.
+        let reset = "upstream_reset_before_response_started{connection_termination}";
+        assert_eq!(origin(0x80, reset, Some(1)), Origin::Gateway);
+    }
+
+    #[test]
+    fn what_a_route_answers_by_itself_was_sent_to_nobody() {
+        assert_eq!(origin(0, "direct_response", None), Origin::Route);
+        assert_eq!(origin(0, "direct_response", Some(0)), Origin::Route);
+        assert_eq!(origin(0, "direct_response", Some(1)), Origin::Gateway);
+        assert_eq!(origin(0x400, "direct_response", None), Origin::Gateway);
     }
 
     #[test]

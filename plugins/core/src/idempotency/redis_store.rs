@@ -97,12 +97,12 @@ impl Store for RedisStore {
         now: Ps,
     ) -> Result<(), Trouble> {
         let asked = Asked::from(operation);
-        self.pipe.push(
-            self.keys.command(operation),
-            Tag { id, asked },
-            deadline,
-            now,
-        )
+        let (command, tag) = (self.keys.command(operation), Tag { id, asked });
+        if operation.asks_the_breaker() {
+            self.pipe.push(command, tag, deadline, now)
+        } else {
+            self.pipe.push_anyway(command, tag, deadline)
+        }
     }
 
     fn answered(&mut self) -> Vec<(u64, Result<Outcome, Trouble>)> {

@@ -314,12 +314,21 @@ impl Vote {
                     Outcome::Commit(Committed::Superseded),
                 )
             }
-            Operation::Release(_) => self.most(
-                quorum,
-                |outcome| matches!(outcome, Outcome::Release(Released::Yes | Released::Absent)),
-                Outcome::Release(Released::Yes),
-                Outcome::Release(Released::Lost),
-            ),
+            Operation::Release(_) => {
+                // Where it is absent the acquire may be on its way still.
+                let absent =
+                    self.count(|outcome| matches!(outcome, Outcome::Release(Released::Absent)));
+                let yes = match absent {
+                    0 => Released::Yes,
+                    _ => Released::Absent,
+                };
+                self.most(
+                    quorum,
+                    |outcome| matches!(outcome, Outcome::Release(Released::Yes | Released::Absent)),
+                    Outcome::Release(yes),
+                    Outcome::Release(Released::Lost),
+                )
+            }
         }
     }
 

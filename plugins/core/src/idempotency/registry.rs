@@ -1,6 +1,7 @@
 //! The exchanges of one worker: what happens to a stream goes in, what is to be done with it comes out, and the store is
 //! asked in between.
 
+mod chores;
 mod operations;
 
 use super::counts::{Counts, Event, RouteCounts};
@@ -14,10 +15,8 @@ use super::settings::{CommitOrder, Route, Settings};
 use super::store::{Claim, Operation, Store};
 use crate::gcra::Ps;
 use crate::release;
+use chores::{Chore, Effort};
 use std::collections::BTreeMap;
-
-/// How often a key is freed that could not be freed at first.
-const RELEASE_TRIES: u32 = 3;
 
 /// Bytes of a stored answer besides its body.
 const HEAD: usize = 64 << 10;
@@ -63,8 +62,10 @@ pub struct Registry<S> {
     chores: Vec<Chore>,
     settled: Vec<(u32, Settled)>,
     next: u64,
-    /// Bytes of answers.
+    /// Bytes of the answers of open exchanges.
     held: usize,
+    /// Bytes of answers that are stored late.
+    late: usize,
     resting: usize,
     pub counts: Counts,
 }
@@ -95,16 +96,10 @@ struct UnderWay {
     stream: u32,
     route: usize,
     operation: Operation,
-    tries: u32,
+    /// Of what is tried again when nobody waits for it.
+    effort: Option<Effort>,
     /// The request went on without waiting for it: it must not be undone.
     sent: bool,
-}
-
-struct Chore {
-    at: Ps,
-    route: usize,
-    operation: Operation,
-    tries: u32,
 }
 
 impl<S: Store> Registry<S> {
@@ -121,6 +116,7 @@ impl<S: Store> Registry<S> {
             settled: Vec::new(),
             next: 0,
             held: 0,
+            late: 0,
             resting: 0,
         }
     }
@@ -138,7 +134,7 @@ impl<S: Store> Registry<S> {
     /// Bytes of answers that are held.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.held
+        self.held + self.late
     }
 
     /// What has become of streams that were held, of as many as may be told in one callback. See
@@ -318,6 +314,7 @@ impl<S: Store> Registry<S> {
             settings,
             counts,
             held,
+            late,
             keys,
             ..
         } = self;
@@ -329,7 +326,8 @@ impl<S: Store> Registry<S> {
             fence_header: settings.fence_header.as_deref(),
             at_rest: &settings.at_rest,
             keys,
-            room: settings.max_held.saturating_sub(*held),
+            buffer: settings.gateway_buffer,
+            room: settings.max_held.saturating_sub(*held + *late),
             now,
             counts: of_route,
             acts,

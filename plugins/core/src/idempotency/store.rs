@@ -33,6 +33,13 @@ impl Operation {
             Self::Commit(commit) => &commit.claim,
         }
     }
+
+    /// Whether it is left undone while the store is left alone. An acquire can be refused and nothing is lost; of the
+    /// others each has the only word of what it says.
+    #[must_use]
+    pub fn asks_the_breaker(&self) -> bool {
+        matches!(self, Self::Acquire(_))
+    }
 }
 
 /// One attempt to be the execution of a key.

@@ -175,6 +175,17 @@ impl<T> Pipe<T> {
         if !self.breaker.admits(now) {
             return Err(Trouble::BreakerOpen);
         }
+        self.push_anyway(command, tag, deadline)
+    }
+
+    /// The same without asking the breaker, for what is lost if it is not said: as good a probe as any.
+    ///
+    /// # Errors
+    /// When too many wait; the command is dropped.
+    pub fn push_anyway(&mut self, command: Command, tag: T, deadline: Ps) -> Result<(), Trouble> {
+        if self.waiting.len() >= MOST_WAITING {
+            return Err(Trouble::Overloaded);
+        }
         self.waiting.push_back(Entry {
             command,
             tag,

@@ -105,6 +105,12 @@ impl Key {
         self.parts.len()
     }
 
+    /// The first part that is this header.
+    #[must_use]
+    pub fn part_of_header(&self, name: &str) -> Option<usize> {
+        self.parts.iter().position(|part| part.is_header(name))
+    }
+
     /// Always false: a key has a part.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -9,6 +9,9 @@ use super::path::{Template, is_variable_name};
 use super::{ClientIp, Request, uri};
 use crate::policy::value::{Short, ShortForm, Text, non_empty, text_value};
 
+/// Where Kong says whom it has authenticated.
+const CONSUMER: &str = "x-consumer-id";
+
 /// One part of a key.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -79,6 +82,15 @@ impl Part {
         }
     }
 
+    /// Whether it is the value of this header.
+    pub(super) fn is_header(&self, name: &str) -> bool {
+        match self {
+            Self::Header(Short(part)) => part.name.as_str() == name,
+            Self::Consumer => name == CONSUMER,
+            _ => false,
+        }
+    }
+
     /// Appends this part's value in a request.
     pub(super) fn append(
         &self,
@@ -125,7 +137,7 @@ impl Part {
                 append(out, claim.value(request)?.into_bytes().into_iter())
             }
             Self::Consumer => {
-                let value = Duplicates::Deny.choose(headers().all("x-consumer-id"))?;
+                let value = Duplicates::Deny.choose(headers().all(CONSUMER))?;
                 append(out, value.iter().copied())
             }
             Self::Property(PropertyPath(path)) => {

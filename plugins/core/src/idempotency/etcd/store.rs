@@ -321,7 +321,7 @@ impl Store for EtcdStore {
         if self.waiting.len() >= self.in_flight.saturating_mul(WAITING) {
             return Err(Trouble::Overloaded);
         }
-        if !self.breaker.admits(now) {
+        if operation.asks_the_breaker() && !self.breaker.admits(now) {
             return Err(Trouble::BreakerOpen);
         }
         self.waiting.push(Entry {

@@ -27,13 +27,14 @@ impl Exchange {
             State::Running => {}
             // A second head is the gateway's own answer in place of the one that was held, which never ends now.
             State::Collecting { .. } => {
-                cx.counts.add(Event::LeftUnknown);
-                return self.end();
+                if let State::Collecting { stored, event } =
+                    std::mem::replace(&mut self.state, State::Done)
+                {
+                    self.commit_status(&stored, event, cx);
+                }
+                return self.replaced(cx);
             }
-            State::Committing { .. } => {
-                self.holding = false;
-                return;
-            }
+            State::Committing { .. } => return self.replaced(cx),
             State::Acquiring | State::Resting { .. } | State::Releasing | State::Done => {
                 return self.end();
             }
@@ -42,7 +43,7 @@ impl Exchange {
         let is_stored = match origin {
             Origin::Upstream => true,
             Origin::TimedOut => cx.route.on_timeout == OnTimeout::Store,
-            Origin::NeverSent | Origin::Gateway => false,
+            Origin::NeverSent | Origin::Route | Origin::Gateway => false,
         };
         if !is_stored {
             return self.gateway_answered(origin, cx);
@@ -82,7 +83,22 @@ impl Exchange {
         }
     }
 
+    /// The client gets the gateway's answer in place of the one that is being stored.
+    fn replaced(&mut self, cx: &mut Context<'_>) {
+        self.holding = false;
+        if self.hold != Hold::Nothing {
+            cx.settle(Settled::Deliver(vec![field(problem::STATUS, b"unknown")]));
+        }
+    }
+
     fn gateway_answered(&mut self, origin: Origin, cx: &mut Context<'_>) {
+        if origin == Origin::Route {
+            // It is what every request to this route gets, so it goes on as it is.
+            cx.counts.add(Event::NotSent);
+            cx.acts
+                .push(Act::Aside(Operation::Release(Arc::clone(&self.claim))));
+            return self.end();
+        }
         if origin != Origin::NeverSent {
             cx.counts.add(Event::LeftUnknown);
             if self.hold != Hold::Nothing {
@@ -112,6 +128,28 @@ impl Exchange {
         // A client that was told the length takes these bytes for the end.
         let last = end || self.is_whole_with(piece);
         self.holding |= last && self.hold == Hold::LastPiece && self.is_recording();
+        self.collect(piece, end, cx);
+        self.let_go(piece, end, cx);
+    }
+
+    /// What is too long to be stored need not be held either, once the gateway could not hold it any longer.
+    fn let_go(&mut self, piece: &[u8], end: bool, cx: &mut Context<'_>) {
+        if !self.holding || self.hold != Hold::All {
+            return;
+        }
+        self.buffered = self.buffered.saturating_add(piece.len());
+        // The next piece is in the gateway's buffer before it is shown.
+        let most = if end { cx.buffer } else { cx.buffer / 2 };
+        if let State::Committing { commit, .. } = &self.state
+            && commit.kind == Kind::Tombstone
+            && self.buffered >= most
+        {
+            self.holding = false;
+            cx.settle(Settled::Deliver(Vec::new()));
+        }
+    }
+
+    fn collect(&mut self, piece: &[u8], end: bool, cx: &mut Context<'_>) {
         let State::Collecting { stored, .. } = &mut self.state else {
             return;
         };

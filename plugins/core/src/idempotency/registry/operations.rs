@@ -1,12 +1,13 @@
 //! The registry's dealings with the store: what is under way, what comes of an answer for which nobody waits any more,
 //! and what is due.
 
-use super::{Chore, Entry, Phase, RELEASE_TRIES, Registry, UnderWay};
+use super::chores::Effort;
+use super::{Entry, Phase, Registry, UnderWay};
 use crate::gcra::Ps;
 use crate::idempotency::counts::Event;
 use crate::idempotency::exchange::{Act, Context, Exchange};
 use crate::idempotency::scope::Scope;
-use crate::idempotency::store::{Acquired, Operation, Outcome, Released, Renewed, Store};
+use crate::idempotency::store::{Acquired, Operation, Outcome, Renewed, Store};
 use crate::redis::trouble::Trouble;
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ impl<S: Store> Registry<S> {
                 Act::Settle(settled) => self.settled.push((stream, settled)),
                 Act::Start(operation) => {
                     let route = self.route_of(stream);
-                    match self.ask(stream, route, operation, 1, now) {
+                    match self.ask(stream, route, operation, None, now) {
                         Ok(id) => {
                             if let Some(entry) = self.open.get_mut(&stream) {
                                 entry.waits_for = Some(id);
@@ -63,7 +64,17 @@ impl<S: Store> Registry<S> {
                 }
                 Act::Aside(operation) => {
                     let route = self.route_of_claim(&operation);
-                    self.aside(stream, route, operation, 1, now);
+                    self.aside(stream, route, operation, None, now);
+                }
+                Act::GiveBack(claim) => {
+                    let operation = Operation::Release(claim);
+                    let route = self.route_of_claim(&operation);
+                    self.give_back(stream, route, operation, now);
+                }
+                Act::Keep(commit) => {
+                    let operation = Operation::Commit(commit);
+                    let route = self.route_of_claim(&operation);
+                    self.keep(route, operation, now);
                 }
             }
         }
@@ -91,7 +102,7 @@ impl<S: Store> Registry<S> {
         stream: u32,
         route: usize,
         operation: Operation,
-        tries: u32,
+        effort: Option<Effort>,
         now: Ps,
     ) -> Result<u64, (Operation, Trouble)> {
         self.next += 1;
@@ -109,7 +120,7 @@ impl<S: Store> Registry<S> {
                 stream,
                 route,
                 operation,
-                tries,
+                effort,
                 sent: false,
             },
         );
@@ -117,28 +128,27 @@ impl<S: Store> Registry<S> {
     }
 
     /// Asks what nobody waits for.
-    fn aside(&mut self, stream: u32, route: usize, operation: Operation, tries: u32, now: Ps) {
-        if let Err((operation, _)) = self.ask(stream, route, operation, tries, now) {
-            self.put_off(route, operation, tries, now);
+    pub(super) fn aside(
+        &mut self,
+        stream: u32,
+        route: usize,
+        operation: Operation,
+        effort: Option<Effort>,
+        now: Ps,
+    ) {
+        if let Err((operation, _)) = self.ask(stream, route, operation, effort, now) {
+            self.not_done(route, operation, effort, now);
         }
     }
 
-    /// Keeps a release for another try. A renewal comes again by itself, and the rest is not tried without its exchange.
-    fn put_off(&mut self, route: usize, operation: Operation, tries: u32, now: Ps) {
-        if !matches!(operation, Operation::Release(_)) {
-            return;
-        }
-        if tries < RELEASE_TRIES && self.chores.len() < self.settings.max_open {
-            let at = now + self.settings.timeout;
-            self.chores.push(Chore {
-                at,
-                route,
-                operation,
-                tries: tries + 1,
-            });
-        } else if let Some(counts) = self.counts.routes.get_mut(route) {
-            counts.add(Event::NotFreed);
-        }
+    /// The store has not done it. A renewal comes again by itself, and an exchange tries its own commit again.
+    fn not_done(&mut self, route: usize, operation: Operation, effort: Option<Effort>, now: Ps) {
+        let effort = match (&operation, effort) {
+            (_, Some(effort)) => effort,
+            (Operation::Release(_), None) => self.effort(&operation, now),
+            _ => return,
+        };
+        self.put_off(route, operation, effort, now);
     }
 
     /// Takes what the store has answered.
@@ -174,7 +184,7 @@ impl<S: Store> Registry<S> {
                 self.change(asked.stream, now, |exchange, cx| {
                     exchange.failed(trouble, true, cx)
                 });
-                self.put_off(asked.route, asked.operation, asked.tries, now);
+                self.not_done(asked.route, asked.operation, asked.effort, now);
             }
         }
         if ends {
@@ -184,44 +194,38 @@ impl<S: Store> Registry<S> {
 
     /// An answer for which no exchange waits: it was asked aside, or came too late.
     fn unawaited(&mut self, asked: UnderWay, outcome: Result<Outcome, Trouble>, now: Ps) {
-        let UnderWay {
-            stream,
-            route,
-            operation,
-            tries,
-            sent,
-        } = asked;
-        match (&operation, outcome) {
+        let (stream, route) = (asked.stream, asked.route);
+        match (&asked.operation, outcome) {
             // Perhaps taken, for a request that was not sent.
-            (Operation::Acquire(claim), Ok(Outcome::Acquire(Acquired::Yours { .. })) | Err(_))
-                if !sent =>
+            (Operation::Acquire(claim), Ok(Outcome::Acquire(Acquired::Yours { .. })))
+                if !asked.sent =>
             {
                 let release = Operation::Release(Arc::clone(claim));
-                self.aside(stream, route, release, 1, now);
+                self.aside(stream, route, release, None, now);
+            }
+            (Operation::Acquire(claim), Err(_)) if !asked.sent => {
+                let release = Operation::Release(Arc::clone(claim));
+                self.give_back(stream, route, release, now);
             }
             (Operation::Renew(_), Ok(Outcome::Renew(renewed))) => {
-                let event = match renewed {
-                    Renewed::Yes => Event::Renewed,
-                    Renewed::Lost => Event::LeaseLost,
-                };
-                if let Some(counts) = self.counts.routes.get_mut(route) {
-                    counts.add(event);
-                }
+                self.count(
+                    route,
+                    match renewed {
+                        Renewed::Yes => Event::Renewed,
+                        Renewed::Lost => Event::LeaseLost,
+                    },
+                );
                 if renewed == Renewed::Lost {
                     self.change(stream, now, |exchange, _| exchange.lease_lost());
                 }
             }
-            (Operation::Release(_), Err(_)) => self.put_off(route, operation, tries, now),
-            (Operation::Release(claim), Ok(Outcome::Release(Released::Yes | Released::Absent))) => {
-                let scope = claim.scope;
-                self.wake(scope, now);
-            }
-            _ => {}
+            (_, Ok(outcome)) => self.tried(asked, &outcome, now),
+            (_, Err(_)) => self.not_done(route, asked.operation, asked.effort, now),
         }
     }
 
     /// Has those of this worker look that wait for the scope.
-    fn wake(&mut self, scope: Scope, now: Ps) {
+    pub(super) fn wake(&mut self, scope: Scope, now: Ps) {
         if self.resting == 0 {
             return;
         }
@@ -264,19 +268,6 @@ impl<S: Store> Registry<S> {
                 self.change(stream, now, Exchange::tick);
             }
         }
-        let (due, later) = std::mem::take(&mut self.chores)
-            .into_iter()
-            .partition(|chore| chore.at <= now);
-        self.chores = later;
-        let due: Vec<Chore> = due;
-        for Chore {
-            route,
-            operation,
-            tries,
-            ..
-        } in due
-        {
-            self.aside(0, route, operation, tries, now);
-        }
+        self.do_chores(now);
     }
 }

@@ -8,6 +8,7 @@ use super::json::{
     OnTimeoutJson, OutboxJson, PolicyJson, RedisJson, RouteJson, TrimJson,
 };
 use super::{Idempotency, Records, Route};
+use crate::idempotency::problem;
 use crate::idempotency::settings::{
     self, CommitOrder, HeaderFilter, KeyMode, OnCommitError, OnStoreError, OnTimeout, Outbox, Trim,
 };
@@ -22,6 +23,9 @@ const LEASES_PER_RETENTION: u32 = 10;
 
 /// A lease is renewed at a third of it, and a renewal may take the store's whole timeout.
 const TIMEOUTS_PER_LEASE: u32 = 4;
+
+/// What the service, or this filter, reads for itself.
+const FENCE_WOULD_REPLACE: [&str; 3] = ["authorization", problem::REPLAYED, problem::STATUS];
 
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 
@@ -61,6 +65,15 @@ pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
             "fence_header",
             format!(
                 "found {:?}, expected none that frames the message",
+                json.fence_header.0
+            ),
+        ));
+    }
+    if FENCE_WOULD_REPLACE.contains(&json.fence_header.0.as_str()) {
+        return Err(PolicyError::new(
+            "fence_header",
+            format!(
+                "found {:?}, expected a header of its own: what a client sends in it is replaced",
                 json.fence_header.0
             ),
         ));
@@ -122,6 +135,7 @@ pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
         },
         max_open: json.worker.max_open.get(),
         max_held: bytes(json.worker.max_held.0),
+        gateway_buffer: bytes(json.gateway_buffer.0),
         records,
     })
 }
@@ -164,6 +178,17 @@ fn compile_route(json: RouteJson, whole: &Whole<'_>) -> Result<Route, Mistake> {
             json.key_header.0
         );
         return mistake("key_header", problem);
+    }
+    if json.key_header.0 == "host" {
+        let problem = "found \"host\", expected a header of its own: every request has this one";
+        return mistake("key_header", problem.to_owned());
+    }
+    if let Some(part) = json.scope.part_of_header(whole.fence_header) {
+        let problem = format!(
+            "found {:?}, the policy's `fence_header`, which is taken out of each request",
+            whole.fence_header
+        );
+        return mistake(&format!("scope[{part}]"), problem);
     }
     if let (Some(problem), Some(_)) = (whole.no_events, &json.outbox) {
         return mistake("outbox", problem.to_owned());
@@ -254,6 +279,14 @@ fn times(json: &RouteJson, whole: &Whole<'_>) -> Result<(Duration, Duration), Mi
     }
     let (store, timeout) = whole.store;
     let least = timeout * TIMEOUTS_PER_LEASE;
+    if json.lease.is_none() && most < least {
+        let problem = format!(
+            "found {}, expected at least {}: a lease is at most a tenth of it, and at least four times `{store}.timeout`",
+            format_duration(retention),
+            format_duration(least * LEASES_PER_RETENTION)
+        );
+        return mistake("retention", problem);
+    }
     if lease < least {
         let problem = format!(
             "found a lease of {}, expected at least {}, four times `{store}.timeout`, so that it can be renewed",

@@ -292,6 +292,13 @@ fn an_etcd_that_fails_is_left_alone_for_a_while() {
     assert!(stage.stores[0].breaker.is_open());
     let refused = stage.ask(&acquire("k", 1));
     assert_eq!(refused, Err(Trouble::BreakerOpen));
+    // What only this gateway can say is said all the same.
+    let free = Operation::Release(claim("k", 1));
+    assert_eq!(stage.start(0, &free), Ok(()));
+    for (token, _) in stage.send(0) {
+        stage.hear(0, token, Err(Trouble::Connect));
+    }
+    assert_eq!(stage.answered(0), [Err(Trouble::Connect)]);
     stage.now += 3 * TIMEOUT;
     assert_eq!(stage.ask(&acquire("k", 1)), yours(1), "one tries");
     assert!(!stage.stores[0].breaker.is_open());

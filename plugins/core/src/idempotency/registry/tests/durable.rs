@@ -84,7 +84,7 @@ fn an_answer_that_a_failover_could_lose_counts_as_not_stored() {
             matches!(world.client(0, stream), Client::Held),
             "tried again"
         );
-        for _ in 0..3 {
+        for _ in 0..2 {
             world.advance(PS_PER_S / 4);
             world.pump(0, Fate::Done);
         }

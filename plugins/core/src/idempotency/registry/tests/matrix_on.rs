@@ -124,6 +124,16 @@ fn row_26_of_an_oversized_or_endless_answer_the_status_is_kept() {
         assert!(delivered(world.client(0, stream)));
         assert_eq!(retry(&mut world), problem(409, "answer-not-kept"));
     }
+    // What the gateway could not hold goes on meanwhile; its tombstone is stored all the same.
+    for length in [4_000, 6_000] {
+        let mut world = world();
+        let stream = world.first(0, "k");
+        world.execute(0, stream);
+        world.respond(0, stream, 201, &vec![b'x'; length], VIA_UPSTREAM);
+        assert!(delivered(world.client(0, stream)), "{length}");
+        world.pump(0, Fate::Done);
+        assert_eq!(retry(&mut world), problem(409, "answer-not-kept"));
+    }
     // At the cap it fits.
     let mut world = world();
     world.complete(0, "k", &long[..1000]);

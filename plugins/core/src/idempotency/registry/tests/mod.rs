@@ -4,6 +4,7 @@
 mod at_rest;
 mod client;
 mod durable;
+mod hiccups;
 mod matrix;
 mod matrix_on;
 mod orders;

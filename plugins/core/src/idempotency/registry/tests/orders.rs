@@ -3,7 +3,8 @@
 use super::world::*;
 use crate::headers::Headers;
 use crate::idempotency::counts::Event;
-use crate::idempotency::problem::Problem;
+use crate::idempotency::origin::Provenance;
+use crate::idempotency::problem::{Problem, field};
 use crate::idempotency::registry::{Opening, ResponseHead, Settled, Step};
 use crate::idempotency::settings::*;
 
@@ -252,14 +253,61 @@ fn what_the_gateway_answers_in_place_of_a_held_answer_is_passed_on_and_not_store
     );
     assert_eq!(
         registry.response_head(stream, &head(RESET), now),
-        Step::Pass
+        Step::Now(Settled::Deliver(vec![field(
+            "idempotency-status",
+            b"unknown"
+        )]))
     );
     assert_eq!(
         registry.response_body(stream, b"gateway", true, now),
         Step::Pass
     );
-    assert_eq!(registry.counts.total(Event::LeftUnknown), 1);
-    assert_eq!((registry.open(), world.send(0)), (0, 0));
+    // What became of the request is known, as far as its status goes.
+    world.pump(0, Fate::Done);
+    assert_eq!(world.gateways[0].registry.open(), 0);
+    let stream = world.first(1, "k");
+    assert_eq!(
+        world.problem(1, stream),
+        (409, "answer-not-kept".to_owned())
+    );
+}
+
+#[test]
+fn what_the_gateway_answers_in_place_of_one_that_is_being_stored_is_marked() {
+    let mut world = World::new(settings(route()));
+    let stream = world.first(0, "k");
+    world.respond(0, stream, 201, b"made", VIA_UPSTREAM);
+    assert_eq!(*world.client(0, stream), Client::Held);
+    let headers = Headers::from_pairs(&[("a", "b")]);
+    let head = ResponseHead {
+        status: 504,
+        headers: &headers,
+        provenance: RESET,
+        end: true,
+    };
+    let now = world.now;
+    let step = world.gateways[0].registry.response_head(stream, &head, now);
+    let flagged = vec![field("idempotency-status", b"unknown")];
+    assert_eq!(step, Step::Now(Settled::Deliver(flagged)));
+    world.pump(0, Fate::Done);
+    let stream = world.first(1, "k");
+    assert!(is_replay(world.client(1, stream), 201, b"made"));
+}
+
+#[test]
+fn what_a_route_answers_by_itself_passes_and_frees_the_key() {
+    let mut world = World::new(settings(route()));
+    let stream = world.first(0, "k");
+    let redirect = Provenance {
+        flags: 0,
+        details: b"direct_response",
+        attempts: None,
+    };
+    world.respond(0, stream, 301, b"", redirect);
+    assert!(delivered(world.client(0, stream)));
+    world.pump(0, Fate::Done);
+    let stream = world.first(1, "k");
+    assert!(matches!(world.client(1, stream), Client::Sent { .. }));
 }
 
 #[test]

@@ -58,6 +58,7 @@ pub fn settings(route: Route) -> Settings {
         commit_order: CommitOrder::BeforeHeaders,
         max_open: 50,
         max_held: 1 << 20,
+        gateway_buffer: 4_000,
     }
 }
 

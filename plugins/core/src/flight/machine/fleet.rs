@@ -39,8 +39,10 @@ pub(super) struct Asks {
     place: Place,
     /// The fields that [`Asks::place`] is of a variant of.
     vary: Vec<String>,
-    /// Then it goes whatever the fleet does.
+    /// Then it waits for no other gateway any more.
     deadline: Millis,
+    /// Then it goes whatever Redis does.
+    last: Millis,
     rounds: u8,
     /// When it asked, if it was not told yet.
     asked: Option<Millis>,
@@ -124,8 +126,9 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
             base,
             place: base,
             vary: Vec::new(),
+            deadline,
             // Whoever may not wait for another still asks whether there is an answer.
-            deadline: deadline.max(now.saturating_add(timeout)),
+            last: deadline.max(now.saturating_add(timeout)),
             rounds,
             asked: None,
             unwanted: None,
@@ -223,7 +226,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                     rounds,
                 };
                 self.decide_again(who, waiting, Outcome::Again, now);
-            } else if asks.deadline <= now {
+            } else if asks.last <= now || asks.asked.is_none() && asks.deadline <= now {
                 self.leave_fleet(token, &asks);
                 self.count(Event::WaitedOut);
                 self.lead_fleet(*asks, now);
@@ -239,6 +242,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
     pub(super) fn set_back_fleet(&mut self, back: Millis) {
         for asks in self.asks.values_mut() {
             asks.deadline = asks.deadline.saturating_sub(back);
+            asks.last = asks.last.saturating_sub(back);
         }
     }
 }

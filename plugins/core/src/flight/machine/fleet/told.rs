@@ -59,7 +59,12 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                 // By then answers may depend on other fields, or on none.
                 asks.place = asks.base;
                 asks.vary.clear();
-                self.asks.insert(token, asks);
+                if asks.deadline <= now {
+                    self.count(Event::WaitedOut);
+                    self.lead_fleet(*asks, now);
+                } else {
+                    self.asks.insert(token, asks);
+                }
             }
             Ok(Told::Own) => {
                 self.count(Event::FleetOwn);

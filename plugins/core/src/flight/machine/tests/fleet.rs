@@ -230,6 +230,24 @@ fn nobody_waits_for_another_gateway_longer_than_for_this_one() {
     fleet.assert_over();
 }
 
+/// Redis has time to say whether there is an answer, and that is all it is for.
+#[test]
+fn who_may_not_wait_goes_as_soon_as_another_gateway_is_known_to_lead() {
+    let route = r#""early_refresh": 0, "flight": {"fleet": {}, "wait": "0s"}"#;
+    let mut fleet = Fleet::new(2, 1, route);
+    let first = fleet.get((0, 0), "/a");
+    fleet.settle();
+    let second = fleet.get((1, 0), "/a");
+    assert_eq!(*fleet.got(second), Got::Waits);
+    fleet.settle();
+    assert_eq!(fleet.upstream(), [first, second]);
+    assert_eq!(fleet.count(1, Event::WaitedOut), 1);
+    fleet.origin(first, FRESH, "x");
+    fleet.origin(second, FRESH, "y");
+    fleet.pass(100);
+    fleet.assert_over();
+}
+
 #[test]
 fn without_redis_each_gateway_asks_for_itself_at_once() {
     let mut fleet = Fleet::new(3, 2, ROUTE);

@@ -43,6 +43,15 @@ impl Server {
         }
     }
 
+    /// A field of a hash; `None` as well for another kind of key.
+    #[must_use]
+    pub fn hash_field(&self, database: u32, key: &[u8], field: &[u8]) -> Option<Vec<u8>> {
+        match &self.state.store.find(database, key)?.value {
+            Value::Hash(fields) => fields.get(field).cloned(),
+            _ => None,
+        }
+    }
+
     /// About the bytes the data takes.
     #[must_use]
     pub fn memory(&self) -> usize {

@@ -24,6 +24,9 @@ pub enum Event {
     /// Redis cannot be connected to.
     Down,
     Up,
+    /// Redis stands still: what comes waits.
+    Hang,
+    Thaw,
     /// Redis answers with errors of a kind.
     Mode(Mode),
     /// Redis starts again with its data.
@@ -86,6 +89,8 @@ impl Event {
         Some(match *self {
             Self::Down => Fault::RedisDown,
             Self::Up => Fault::RedisUp,
+            Self::Hang => Fault::RedisFreeze,
+            Self::Thaw => Fault::RedisThaw,
             Self::Mode(mode) => Fault::RedisMode(mode),
             Self::Restart => Fault::RedisRestart { keep_data: true },
             Self::Wiped => Fault::RedisRestart { keep_data: false },
@@ -111,6 +116,29 @@ impl Event {
                 configuration: configuration.as_bytes().to_vec(),
             },
         })
+    }
+
+    /// The gateway that it happens to; none where it happens to Redis.
+    #[must_use]
+    pub fn gateway(&self) -> Option<usize> {
+        match self {
+            Self::Clock { gateway, .. }
+            | Self::Crash { gateway, .. }
+            | Self::Kill { gateway }
+            | Self::Reload { gateway } => Some(*gateway),
+            _ => None,
+        }
+    }
+
+    /// Has it happen to another gateway.
+    pub fn move_to(&mut self, other: usize) {
+        match self {
+            Self::Clock { gateway, .. }
+            | Self::Crash { gateway, .. }
+            | Self::Kill { gateway }
+            | Self::Reload { gateway } => *gateway = other,
+            _ => {}
+        }
     }
 
     /// Whether Redis forgets what it was told.

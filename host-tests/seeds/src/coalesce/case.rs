@@ -1,6 +1,7 @@
 //! What a seed draws.
 
 use super::faults::Faults;
+use super::fleet::Fleet;
 use super::load::Load;
 use super::nature::Nature;
 use super::policy::Policy;
@@ -9,6 +10,9 @@ use fastrand::Rng;
 #[derive(Debug, Clone)]
 pub struct Case {
     pub seed: u64,
+    /// More than one: they share flights by Redis.
+    pub gateways: usize,
+    /// Of each gateway.
     pub workers: usize,
     /// More answers than there is room for.
     pub wide: bool,
@@ -30,10 +34,18 @@ impl Case {
         // The emulator draws from the same seed: this keeps the two apart.
         let mut mix = Rng::with_seed(seed ^ 0xc0a1_e5ce_0000_0000);
         let rng = &mut Rng::with_seed(mix.u64(..));
-        let crowd = rng.u8(..40) == 0;
-        let workers = if crowd { 1 } else { rng.usize(1..=4) };
+        // Only for those of more than one gateway.
+        let fleets = &mut Rng::with_seed(mix.u64(..));
+        let fleet = fleets.u8(..5) == 0;
+        let crowd = rng.u8(..40) == 0 && !fleet;
+        let (gateways, workers) = match (fleet, crowd) {
+            (true, _) => (fleets.usize(2..=3), fleets.usize(1..=3)),
+            (_, true) => (1, 1),
+            _ => (1, rng.usize(1..=4)),
+        };
         let wide = !crowd && rng.u8(..12) == 0;
-        let policy = Policy::draw(rng, wide);
+        let mut policy = Policy::draw(rng, wide);
+        policy.fleet = fleet.then(|| Fleet::draw(fleets, policy.max_body));
         let keys = if wide { WIDE } else { rng.usize(1..=KEYS) };
         let natures = (0..keys)
             .map(|_| Nature::draw(rng, policy.max_body))
@@ -45,8 +57,16 @@ impl Case {
             faults.interruption = 0.0;
             load.crowd(rng, keys);
         }
+        if let Some(fleet) = &policy.fleet {
+            let refreshes = policy.refresh_ms.is_some();
+            faults.spread(fleets, gateways, fleet, refreshes);
+            for sent in &mut load.sent {
+                sent.gateway = fleets.usize(..gateways);
+            }
+        }
         Self {
             seed,
+            gateways,
             workers,
             wide,
             policy,
@@ -56,9 +76,16 @@ impl Case {
         }
     }
 
-    /// Whether a worker's VM, or the whole process, goes down.
+    /// Whether a worker's VM, or the whole process, of any gateway goes down.
     #[must_use]
     pub fn crashes(&self) -> bool {
-        self.faults.crashes()
+        (0..self.gateways).any(|gateway| self.faults.crashes(gateway))
+    }
+
+    /// Whether Redis does all that it is asked, at once; true as well where there is none.
+    #[must_use]
+    pub fn redis_is_well(&self) -> bool {
+        let fleet = self.policy.fleet.as_ref();
+        fleet.is_none_or(|fleet| !self.faults.redis_fails(fleet.stream))
     }
 }

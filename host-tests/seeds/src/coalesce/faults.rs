@@ -1,5 +1,6 @@
 //! What goes wrong in a run. Some seeds have no faults, some have one kind, some have all.
 
+use super::fleet::Fleet;
 use super::policy::{Policy, TICK_MS};
 pub use crate::faults::Event;
 use crate::faults::{self, moment};
@@ -8,12 +9,18 @@ use fastrand::Rng;
 use sluice_emulator::{CalloutFaults, Plan, Span, StreamFaults};
 use std::time::Duration;
 
+/// The time each way of a call where nothing is slow.
+const PROMPT_US: u64 = 500;
+
 #[derive(Debug, Clone)]
 pub struct Faults {
-    /// How far the gateway's clock is off from the start, in nanoseconds.
+    /// How far the gateways' clocks are off from the start, in nanoseconds.
     pub skews: Vec<i64>,
     pub interruption: f64,
     pub callouts: CalloutFaults,
+    pub streams: StreamFaults,
+    /// Redis, and the origin to a call, take up to so long each way.
+    pub call_us: u64,
     pub trouble: Trouble,
     /// How often the origin answers 502 or 503.
     pub errors: f64,
@@ -35,6 +42,8 @@ impl Faults {
             skews: faults::skews(rng, 1),
             interruption: [0.0, 0.05, 0.15, 0.4][rng.usize(..4)],
             callouts: CalloutFaults::default(),
+            streams: StreamFaults::default(),
+            call_us: PROMPT_US,
             trouble: Trouble::default(),
             errors: 0.0,
             slow_ms: [5, 80, 400, 1_500][rng.usize(..4)].min(policy.upstream_timeout_ms / 2),
@@ -76,28 +85,111 @@ impl Faults {
         drawn
     }
 
-    /// Whether a VM or the whole process goes down.
-    #[must_use]
-    pub fn crashes(&self) -> bool {
-        let mut timed = self.timed.iter();
-        timed.any(|(_, event)| matches!(event, Event::Crash { .. } | Event::Kill { .. }))
+    /// What of it happens to which of several gateways, and what goes wrong with the Redis that they share.
+    pub fn spread(&mut self, rng: &mut Rng, gateways: usize, fleet: &Fleet, refreshes: bool) {
+        self.skews = faults::skews(rng, gateways);
+        for (_, event) in &mut self.timed {
+            event.move_to(rng.usize(..gateways));
+        }
+        if rng.bool() {
+            return;
+        }
+        if rng.u8(..5) == 0 {
+            self.call_us = fleet.timeout_ms * 400;
+        }
+        if rng.u8(..2) == 0 {
+            let (callouts, streams) = faults::calls(rng);
+            self.streams = streams;
+            self.callouts = if refreshes { uncut(callouts) } else { callouts };
+        }
+        if rng.u8(..2) == 0 {
+            self.timed.extend(faults::outage(rng));
+        }
+        if rng.u8(..4) == 0 {
+            let begins = moment(rng);
+            let ends = begins + Duration::from_micros(rng.u64(1_000..1_000_000));
+            self.timed
+                .extend([(begins, Event::Hang), (ends, Event::Thaw)]);
+        }
+        if rng.u8(..6) == 0 {
+            self.timed.push(faults::loss(rng));
+        }
+        if rng.u8(..6) == 0 {
+            let micros = rng.i64(-5_000_000..=5_000_000);
+            self.timed.push((moment(rng), Event::RedisClock { micros }));
+        }
+        if rng.u8(..8) == 0 {
+            self.timed.push((moment(rng), Event::ForgetScripts));
+        }
+        self.timed.sort_by_key(|(at, _)| *at);
     }
 
-    /// How far the gateway's clock goes back at most.
+    /// What happens to a gateway.
+    fn at(&self, gateway: usize) -> impl Iterator<Item = &Event> {
+        let timed = self.timed.iter().map(|(_, event)| event);
+        timed.filter(move |event| event.gateway() == Some(gateway))
+    }
+
+    /// Whether a VM of a gateway or the whole process goes down.
     #[must_use]
-    pub fn back(&self) -> Duration {
+    pub fn crashes(&self, gateway: usize) -> bool {
+        let mut events = self.at(gateway);
+        events.any(|event| matches!(event, Event::Crash { .. } | Event::Kill { .. }))
+    }
+
+    /// How often a gateway loads its policy again.
+    #[must_use]
+    pub fn reloads(&self, gateway: usize) -> usize {
+        let events = self.at(gateway);
+        events
+            .filter(|event| matches!(event, Event::Reload { .. }))
+            .count()
+    }
+
+    /// Whether Redis, which gateways talk to by a stream or by calls, fails or does not know the time.
+    #[must_use]
+    pub fn redis_fails(&self, stream: bool) -> bool {
+        let chance = match stream {
+            true => faults::by_chance(&CalloutFaults::default(), &self.streams),
+            false => faults::by_chance(&self.callouts, &StreamFaults::default()),
+        };
+        let troubles =
+            |event: &Event| event.gateway().is_none() && !matches!(event, Event::ForgetScripts);
+        chance || self.call_us > PROMPT_US || self.timed.iter().any(|(_, event)| troubles(event))
+    }
+
+    /// How far the clock of Redis goes back at most.
+    #[must_use]
+    pub fn redis_back(&self) -> Duration {
         let jumps = self.timed.iter().map(|(_, event)| match event {
+            Event::RedisClock { micros } => u64::try_from(-micros).unwrap_or(0),
+            _ => 0,
+        });
+        Duration::from_micros(jumps.sum())
+    }
+
+    /// How far a gateway's clock goes back at most.
+    #[must_use]
+    pub fn back(&self, gateway: usize) -> Duration {
+        let jumps = self.at(gateway).map(|event| match event {
             Event::Clock { nanos, .. } => u64::try_from(-nanos).unwrap_or(0),
             _ => 0,
         });
         Duration::from_nanos(jumps.sum())
     }
 
-    /// Whether the gateway's clock jumps.
+    /// Whether the clock of a gateway jumps.
     #[must_use]
-    pub fn jumps(&self) -> bool {
-        let mut timed = self.timed.iter();
-        timed.any(|(_, event)| matches!(event, Event::Clock { .. }))
+    pub fn jumps(&self, gateway: usize) -> bool {
+        let mut events = self.at(gateway);
+        events.any(|event| matches!(event, Event::Clock { .. }))
+    }
+
+    /// Whether any clock jumps.
+    #[must_use]
+    pub fn any_jumps(&self) -> bool {
+        let jumps = |event: &Event| matches!(event, Event::Clock { .. } | Event::RedisClock { .. });
+        self.timed.iter().any(|(_, event)| jumps(event))
     }
 
     /// Whether all workers may be new before any has seen that the clock went back: only by comparing can it be seen.
@@ -119,8 +211,9 @@ impl Faults {
 
     #[must_use]
     pub fn plan(&self) -> Plan {
-        let calls = (&self.callouts, &StreamFaults::default());
-        let mut plan = faults::plan(self.interruption, calls, None);
+        let calls = (&self.callouts, &self.streams);
+        let slow = (self.call_us > PROMPT_US).then_some(self.call_us);
+        let mut plan = faults::plan(self.interruption, calls, slow);
         plan.latency.origin = Span::micros(50, self.network_us);
         plan
     }
@@ -132,9 +225,12 @@ impl Faults {
     }
 }
 
-/// A reply that is cut short or garbage is none that HTTP would deliver as whole.
 fn calls(rng: &mut Rng) -> CalloutFaults {
-    let (drawn, _) = faults::calls(rng);
+    uncut(faults::calls(rng).0)
+}
+
+/// A reply of the origin that is cut short or garbage is none that HTTP would deliver as whole.
+fn uncut(drawn: CalloutFaults) -> CalloutFaults {
     CalloutFaults {
         truncated: 0.0,
         garbage: 0.0,

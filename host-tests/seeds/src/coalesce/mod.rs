@@ -5,10 +5,12 @@ pub mod bugs;
 pub mod case;
 pub mod check;
 pub mod faults;
+pub mod fleet;
 pub mod load;
 pub mod nature;
 pub mod origin;
 pub mod policy;
+pub mod records;
 pub mod run;
 pub mod sent;
 
@@ -51,10 +53,11 @@ fn about(seed: u64) -> String {
         .map(|(key, nature)| format!("key {key}: {nature:?}"))
         .collect();
     format!(
-        "{}\n{}\n{:#?}\n{} workers\n{}",
+        "{}\n{}\n{:#?}\n{} gateways of {} workers\n{}",
         sent.join("\n"),
         natures.join("\n"),
         case.faults,
+        case.gateways,
         case.workers,
         case.policy.json()
     )

@@ -17,6 +17,8 @@ pub const CONFIRMED_HEADER: &str = "x-confirmed";
 /// A request that came to the origin, and what it answered.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    /// The gateway that asked.
+    pub gateway: usize,
     /// Whose request it was: the place in the list of exchanges. None: the gateway's own, without a client.
     pub exchange: Option<usize>,
     pub at: Duration,
@@ -37,14 +39,17 @@ struct Book {
     versions: BTreeMap<String, usize>,
 }
 
-/// The origin, as the gateway has it.
+/// The origin, as a gateway has it.
 #[derive(Clone)]
-pub struct Origin(Arc<Mutex<Book>>);
+pub struct Origin {
+    gateway: usize,
+    book: Arc<Mutex<Book>>,
+}
 
 impl Origin {
     #[must_use]
     pub fn new(seed: u64, natures: Vec<Nature>, faults: &Faults) -> Self {
-        Self(Arc::new(Mutex::new(Book {
+        let book = Book {
             rng: Rng::with_seed(seed ^ 0xc0a1_e5ce_0419_1700),
             natures,
             trouble: faults.trouble.clone(),
@@ -53,7 +58,20 @@ impl Origin {
             entries: Vec::new(),
             refused: Vec::new(),
             versions: BTreeMap::new(),
-        })))
+        };
+        Self {
+            gateway: 0,
+            book: Arc::new(Mutex::new(book)),
+        }
+    }
+
+    /// The same, as another gateway has it.
+    #[must_use]
+    pub fn of(&self, gateway: usize) -> Self {
+        Self {
+            gateway,
+            book: Arc::clone(&self.book),
+        }
     }
 
     /// What it did, and the exchanges to which it gave no connection.
@@ -62,7 +80,7 @@ impl Origin {
     /// When it has panicked.
     #[must_use]
     pub fn book(&self) -> (Vec<Entry>, Vec<usize>) {
-        let book = self.0.lock().unwrap();
+        let book = self.book.lock().unwrap();
         (book.entries.clone(), book.refused.clone())
     }
 
@@ -71,7 +89,7 @@ impl Origin {
     /// # Panics
     /// When it has panicked.
     pub fn recover(&self) {
-        let mut book = self.0.lock().unwrap();
+        let mut book = self.book.lock().unwrap();
         book.trouble = Trouble::default();
         book.errors = 0.0;
         book.slow_ms = 0;
@@ -80,7 +98,7 @@ impl Origin {
 
 impl sluice_emulator::Origin for Origin {
     fn connect(&mut self, request: &OriginRequest) -> Result<(), OriginTrouble> {
-        let mut book = self.0.lock().unwrap();
+        let mut book = self.book.lock().unwrap();
         let Book {
             rng,
             trouble,
@@ -91,14 +109,14 @@ impl sluice_emulator::Origin for Origin {
     }
 
     fn answer(&mut self, request: &OriginRequest) -> OriginReply {
-        let mut book = self.0.lock().unwrap();
-        let (exchange, at) = (Some(request.exchange), request.at);
-        book.reply(exchange, at, &request.headers)
+        let mut book = self.book.lock().unwrap();
+        let who = (self.gateway, Some(request.exchange));
+        book.reply(who, request.at, &request.headers)
     }
 
     fn fetch(&mut self, at: Duration, call: &HttpCall) -> CallAnswer {
-        let mut book = self.0.lock().unwrap();
-        let reply = book.reply(None, at, &call.headers);
+        let mut book = self.book.lock().unwrap();
+        let reply = book.reply((self.gateway, None), at, &call.headers);
         match reply.trouble {
             None => {}
             Some(OriginTrouble::Silent) => return CallAnswer::Silent,
@@ -118,7 +136,12 @@ impl sluice_emulator::Origin for Origin {
 }
 
 impl Book {
-    fn reply(&mut self, exchange: Option<usize>, at: Duration, request: &Headers) -> OriginReply {
+    fn reply(
+        &mut self,
+        (gateway, exchange): (usize, Option<usize>),
+        at: Duration,
+        request: &Headers,
+    ) -> OriginReply {
         let method = text(request, ":method");
         let mut reply = match method.as_str() {
             "GET" | "HEAD" => self.read(request, &method),
@@ -134,6 +157,7 @@ impl Book {
         let pieces = reply.body.len();
         reply.trouble = self.trouble.answer(rng, pieces);
         self.entries.push(Entry {
+            gateway,
             exchange,
             at,
             request: request.clone(),

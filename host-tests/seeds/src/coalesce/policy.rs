@@ -1,7 +1,9 @@
 //! Policies that seeds draw.
 
+use super::fleet::Fleet;
 use fastrand::Rng;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The header that says whose answer it is, on the route that has a key.
 pub const USER_HEADER: &str = "x-user";
@@ -54,6 +56,8 @@ pub struct Policy {
     pub store_shared: usize,
     /// How long the gateway waits for the origin.
     pub upstream_timeout_ms: u64,
+    /// There are other gateways with this policy.
+    pub fleet: Option<Fleet>,
 }
 
 impl Policy {
@@ -101,7 +105,30 @@ impl Policy {
             store_worker: [0, 2_000, 16 << 20][rng.usize(..3)],
             store_shared: if wide { 1 << 20 } else { 64 << 20 },
             upstream_timeout_ms: [300, 3_000][rng.usize(..2)],
+            fleet: None,
         }
+    }
+
+    /// The longest body that goes from gateway to gateway on this route. None: its flights are not the fleet's.
+    #[must_use]
+    pub fn fleet_body(&self, route: usize) -> Option<usize> {
+        let fleet = self.fleet.as_ref()?;
+        let most = fleet.max_body.unwrap_or(self.max_body);
+        (route == 0 || fleet.mine).then_some(most)
+    }
+
+    /// How long a question to Redis may keep a request.
+    #[must_use]
+    pub fn question(&self) -> Duration {
+        let question = |fleet: &Fleet| Duration::from_millis(fleet.timeout_ms + TICK_MS);
+        self.fleet.as_ref().map_or(Duration::ZERO, question)
+    }
+
+    /// How much later another gateway hears what has come of a flight: it asks from time to time.
+    #[must_use]
+    pub fn hearsay(&self) -> Duration {
+        let hearsay = self.fleet.is_some().then_some(TICK_MS + 10);
+        Duration::from_millis(hearsay.unwrap_or(0))
     }
 
     /// How long answers of a status are fresh that do not say.
@@ -146,8 +173,12 @@ impl Policy {
         if self.drops {
             route["query"] = json!({"drop": ["utm"]});
         }
-        let routes = ROUTES.map(|name| {
+        let routes = [0, 1].map(|place| {
+            let name = ROUTES[place];
             let mut route = route.clone();
+            if let (Some(fleet), Some(_)) = (&self.fleet, self.fleet_body(place)) {
+                route["flight"]["fleet"] = fleet.of_flight();
+            }
             route["name"] = json!(name);
             route["match"] = json!({"path": {"prefix": format!("/{name}")}});
             if name == "mine" {
@@ -158,12 +189,16 @@ impl Policy {
             }
             route
         });
-        json!({
+        let mut policy = json!({
             "routes": routes,
             "store": {"shared": bytes(self.store_shared), "worker": bytes(self.store_worker)},
             "worker": {"max_waiting": self.max_waiting},
             "purge": {"path": PURGE.0, "token": PURGE.1},
             "cache_status": if self.hidden { json!("hidden") } else { json!({"name": "c"}) },
-        })
+        });
+        if let Some(fleet) = &self.fleet {
+            policy["redis"] = fleet.redis();
+        }
+        policy
     }
 }

@@ -1,12 +1,14 @@
 //! Plays a case in the emulator, and gathers what the checks look at.
 
 use super::case::Case;
+use super::fleet::REDIS;
 use super::origin::{Entry, Origin};
 use super::policy::CLUSTER;
+use super::records::{self, Record};
 use super::sent::Sent;
 use crate::world::{self, WorkerEnd};
 use sluice_embed::Module;
-use sluice_emulator::{Client, Cluster, Exchange, GatewayOptions, World};
+use sluice_emulator::{Client, Cluster, Exchange, GatewayId, GatewayOptions, World};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -22,10 +24,13 @@ pub struct Run {
     pub book: Vec<Entry>,
     /// Exchanges to which the origin gave no connection.
     pub refused: Vec<usize>,
-    pub metrics: BTreeMap<String, u64>,
+    /// By gateway.
+    pub metrics: Vec<BTreeMap<String, u64>>,
     pub crashes: usize,
-    /// Bytes in shared data.
-    pub shared: usize,
+    /// Bytes in the shared data of each gateway.
+    pub shared: Vec<usize>,
+    /// What is in Redis.
+    pub records: Vec<Record>,
     pub workers: Vec<WorkerEnd>,
     /// Whether everything came to an end, and when the load had.
     pub quiet: bool,
@@ -40,15 +45,16 @@ pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
     let mut world = World::new(case.seed, faults.plan());
     let configuration = case.policy.json().to_string();
     let origin = Origin::new(case.seed, case.natures.clone(), faults);
-    let mut options = GatewayOptions::new(module, &configuration)
-        .workers(case.workers)
-        .cluster(CLUSTER, Cluster::Origin)
-        .origin(origin.clone());
-    options.route_timeout = Duration::from_millis(case.policy.upstream_timeout_ms);
-    let gateways = [world::add_gateway(&mut world, options, planted)];
+    let gateways: Vec<GatewayId> = (0..case.gateways)
+        .map(|gateway| {
+            let options = options(module, &case, &configuration, origin.of(gateway));
+            world::add_gateway(&mut world, options, planted)
+        })
+        .collect();
     let fresh = world::begin(&mut world, &gateways, &faults.skews, case.workers);
     for sent in &case.load.sent {
-        world.request(sent.at, gateways[0], None, sent.request(), sent.client);
+        let gateway = gateways[sent.gateway];
+        world.request(sent.at, gateway, None, sent.request(), sent.client);
     }
     for (at, event) in &faults.timed {
         world.run_until(*at);
@@ -63,8 +69,8 @@ pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
     origin.recover();
     world.change_plan(|plan| *plan = sluice_emulator::Plan::calm());
     for probe in probes(&case, world.now()) {
-        let at = probe.at;
-        world.request(at, gateways[0], None, probe.request(), Client::Patient);
+        let (at, gateway) = (probe.at, gateways[probe.gateway]);
+        world.request(at, gateway, None, probe.request(), Client::Patient);
         sent.push(probe);
     }
     quiet &= world::run_out(&mut world, false);
@@ -78,9 +84,10 @@ pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
         load,
         book,
         refused,
-        metrics: world.metrics(gateways[0]),
-        crashes: world.crashes(gateways[0]),
-        shared: world.shared_bytes(gateways[0]),
+        metrics: gateways.iter().map(|id| world.metrics(*id)).collect(),
+        crashes: gateways.iter().map(|id| world.crashes(*id)).sum(),
+        shared: gateways.iter().map(|id| world.shared_bytes(*id)).collect(),
+        records: records::all(&mut world),
         quiet,
         trace: world.trace(),
         hash: world.trace_hash(),
@@ -88,12 +95,34 @@ pub fn run(module: &Module, case: Case, planted: Option<usize>) -> Run {
     }
 }
 
+fn options(module: &Module, case: &Case, configuration: &str, origin: Origin) -> GatewayOptions {
+    let mut options = GatewayOptions::new(module, configuration)
+        .workers(case.workers)
+        .cluster(CLUSTER, Cluster::Origin)
+        .origin(origin);
+    if let Some(fleet) = &case.policy.fleet {
+        let cluster = if fleet.stream {
+            Cluster::RedisStream
+        } else {
+            Cluster::Redis
+        };
+        options = options.cluster(REDIS, cluster);
+    }
+    options.route_timeout = Duration::from_millis(case.policy.upstream_timeout_ms);
+    options
+}
+
 /// One plain request for each thing that was asked for: who was left behind would keep it waiting.
 fn probes(case: &Case, now: Duration) -> Vec<Sent> {
     let mut probes = BTreeMap::new();
     let reads = case.load.sent.iter().filter(|sent| sent.method == "GET");
     for sent in reads {
-        let id = (sent.uri(&case.policy), sent.user, sent.language);
+        let id = (
+            sent.uri(&case.policy),
+            sent.user,
+            sent.language,
+            sent.gateway,
+        );
         let count = probes.len() as u64;
         probes.entry(id).or_insert_with(|| {
             let mut probe = sent.bare();

@@ -32,6 +32,8 @@ pub enum Directive {
 /// A request, and when it is sent.
 #[derive(Debug, Clone)]
 pub struct Sent {
+    /// The gateway that it is sent to.
+    pub gateway: usize,
     pub at: Duration,
     pub method: &'static str,
     pub route: usize,
@@ -59,6 +61,7 @@ impl Sent {
     pub(super) fn plain(rng: &mut Rng, keys: usize) -> Self {
         let route = usize::from(rng.u8(..5) == 0);
         Self {
+            gateway: 0,
             at: Duration::ZERO,
             method: "GET",
             route,
@@ -224,7 +227,8 @@ impl Directive {
 
 impl fmt::Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {} {}", self.at, self.method, self.path())?;
+        let (at, method, path) = (self.at, self.method, self.path());
+        write!(f, "{at:?} g{} {method} {path}", self.gateway)?;
         if let Some(user) = self.authorization {
             write!(f, " authorization u{user}")?;
         }

@@ -17,6 +17,8 @@ const PIECES: u32 = 10;
 pub fn late(history: &History<'_>) -> Vec<String> {
     let policy = history.policy;
     let most = Duration::from_millis(policy.wait_ms + TICK_MS + policy.upstream_timeout_ms)
+        // Whoever may not wait any more still asks Redis, and perhaps once more when it leads anew.
+        + 2 * policy.question()
         + PIECES * history.run.case.faults.latency()
         + SLACK;
     let mut found = Vec::new();
@@ -61,11 +63,13 @@ fn is_broken(history: &History<'_>, request: &Request<'_>) -> bool {
 /// Streams of a VM that crashes, or of a process that is killed, are nobody's any more.
 fn was_in_a_crash(history: &History<'_>, request: &Request<'_>) -> bool {
     let mut timed = history.run.case.faults.timed.iter();
-    timed.any(|(at, event)| match event {
-        Event::Crash { worker, .. } => {
-            *worker == request.exchange.worker && was_hit(request.exchange, *at)
-        }
-        Event::Kill { .. } => was_hit(request.exchange, *at),
-        _ => false,
+    timed.any(|(at, event)| {
+        let meant = match event {
+            Event::Crash { worker, .. } => *worker == request.exchange.worker,
+            Event::Kill { .. } => true,
+            _ => false,
+        };
+        let here = event.gateway() == Some(request.sent.gateway);
+        meant && here && was_hit(request.exchange, *at)
     })
 }

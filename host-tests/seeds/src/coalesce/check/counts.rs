@@ -15,7 +15,8 @@ pub fn wrong(history: &History<'_>) -> Vec<String> {
     let mut found = Vec::new();
     let count = |name: &str| {
         let name = format!("sluice_coalesce.event.{name}");
-        run.metrics.get(&name).copied().unwrap_or(0)
+        let each = run.metrics.iter().filter_map(|metrics| metrics.get(&name));
+        each.sum::<u64>()
     };
     let mut same = |what: &str, counted: u64, happened: usize| {
         if counted != happened as u64 {
@@ -51,6 +52,9 @@ pub fn wrong(history: &History<'_>) -> Vec<String> {
             "{least} to {most} stored answers are counted, and there were {served}"
         ));
     }
+    if history.policy.fleet.is_some() {
+        found.extend(of_fleet(history, &count));
+    }
     if !run.case.faults.calls_fail() {
         let calls = run.book.iter().filter(|entry| entry.exchange.is_none());
         let calls = calls.count() as u64;
@@ -60,6 +64,25 @@ pub fn wrong(history: &History<'_>) -> Vec<String> {
                 "{counted} calls are counted, and there were {calls}"
             ));
         }
+    }
+    found
+}
+
+/// Counts of the fleet's flights. `count`: of an event, at all gateways.
+fn of_fleet(history: &History<'_>, count: &dyn Fn(&str) -> u64) -> Vec<String> {
+    let mut found = Vec::new();
+    let trouble = count("fleet_trouble");
+    if trouble > 0 && history.run.case.redis_is_well() {
+        found.push(format!("Redis is well, and was no help {trouble} times"));
+    }
+    let all = (0..2).all(|route| history.policy.fleet_body(route).is_some());
+    let sent = count("lead") + count("background");
+    let told = count("fleet_lead") + count("fleet_own");
+    let most = told + trouble + count("waited_out");
+    if told > sent || all && sent > most {
+        found.push(format!(
+            "{sent} requests lead, and Redis was asked for {told} to {most}"
+        ));
     }
     found
 }

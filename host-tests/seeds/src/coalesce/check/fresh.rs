@@ -38,7 +38,7 @@ pub fn stale(history: &History<'_>) -> Vec<String> {
         };
         let problem = too_old(history, request, asked, last, answer)
             .or_else(|| forgotten(history, request, last))
-            .or_else(|| misdated(history, last, answer));
+            .or_else(|| misdated(history, request, last, answer));
         if let Some(problem) = problem {
             let sent = request.sent;
             found.push(format!(
@@ -78,7 +78,7 @@ fn too_old(
     let fails = faults.trouble.fails()
         || faults.errors > 0.0
         || faults.calls_fail()
-        || faults.jumps()
+        || faults.any_jumps()
         || last.nature.status >= 500
         || history.disturbed(&request.uri, answer.at);
     let seconds = Duration::from_secs;
@@ -95,34 +95,48 @@ fn too_old(
         true => by_itself.max(lifetime + Duration::from_millis(on_error)),
         false => by_itself,
     };
+    // By so much it was taken for younger.
+    let most = most + faults.redis_back();
     (age > most).then(|| format!("that was {age:?} old, and may be {most:?}"))
 }
 
 /// What was asked for before it was forgotten is not served after.
 fn forgotten(history: &History<'_>, request: &Request<'_>, last: &Asked<'_>) -> Option<String> {
     // Time that goes back gives what is asked for later an earlier time; a new process has forgotten what was forgotten.
-    if history.run.case.crashes() {
+    // When Redis goes back in time, nobody can tell when another gateway asked.
+    let faults = &history.run.case.faults;
+    let gateway = request.sent.gateway;
+    if faults.crashes(gateway) || faults.redis_back() > Duration::ZERO {
         return None;
     }
     // Other workers are told a moment later.
     let grace = 2 * SLACK;
-    let mut voids = history.voids(&request.uri);
+    let mut voids = history.voids(gateway, &request.uri);
     let void = voids.find(|(begins, ends)| {
-        last.entry.at < begins.saturating_sub(history.run.case.faults.latency() + SLACK)
+        last.entry.at < begins.saturating_sub(faults.latency() + SLACK)
             && ends.saturating_add(grace) < request.exchange.sent
     });
     void.map(|(_, at)| format!("that was forgotten at {at:?}"))
 }
 
 /// An answer that is not made for this request says how old it is.
-fn misdated(history: &History<'_>, last: &Asked<'_>, answer: &Answer) -> Option<String> {
-    if history.run.case.faults.jumps() {
+fn misdated(
+    history: &History<'_>,
+    request: &Request<'_>,
+    last: &Asked<'_>,
+    answer: &Answer,
+) -> Option<String> {
+    if history.run.case.faults.any_jumps() {
         return None;
     }
     let said = answer
         .header("age")
         .and_then(|text| text.parse::<u64>().ok());
-    let (least, most) = age(history, last, answer.at);
+    let (least, mut most) = age(history, last, answer.at);
+    if last.gateway != request.sent.gateway {
+        // It is counted from when Redis was asked.
+        most += history.policy.question();
+    }
     let right = said.is_some_and(|said| (least.as_secs()..=most.as_secs()).contains(&said));
     (!right).then(|| format!("that is {least:?} to {most:?} old, and says {said:?}"))
 }

@@ -4,11 +4,15 @@
 //! answer fresh, are one too many. Not held to it are a key on which something failed, and what the policy itself lets
 //! go: who has waited as long as it may, who is one too many to wait, an early refresh, an answer that may not be shared
 //! or takes too long, and what was forgotten meanwhile. A leader who leaves is replaced, and counts no more.
+//!
+//! Two requests of one gateway are held to it whatever happens to others and to Redis; two of different gateways, which
+//! share their flights, where nothing happens to either.
 
 use super::history::{Asked, History, SLACK};
 use super::law;
 use crate::coalesce::faults::Event;
 use crate::coalesce::nature::Vary;
+use crate::coalesce::policy::ROUTES;
 use crate::coalesce::sent::Sent;
 use sluice_emulator::Ended;
 use std::time::Duration;
@@ -19,23 +23,32 @@ const CROWD: usize = 1_000;
 /// Requests that were one too many.
 #[must_use]
 pub fn repeated(history: &History<'_>) -> Vec<String> {
-    let case = &history.run.case;
-    if case.crashes() || case.faults.jumps() {
-        return Vec::new();
-    }
+    let faults = &history.run.case.faults;
+    let is_clear = |gateway: usize| !faults.crashes(gateway) && !faults.jumps(gateway);
     let mut found = Vec::new();
     for (place, first) in history.asked.iter().enumerate() {
         let Some(span) = Span::of(history, first) else {
             continue;
         };
         for second in &history.asked[place + 1..] {
+            let held = match first.gateway == second.gateway {
+                true => is_clear(first.gateway),
+                false => is_one_fleet(history, first),
+            };
             if let Some(sent) = plain(history, second)
+                && held
                 && same(first, second)
                 && span.covers(history, first, second, sent)
             {
                 found.push(format!(
-                    "the origin was asked for {} at {:?} (answer {}) and at {:?} (answer {})",
-                    first.uri, first.entry.at, first.number, second.entry.at, second.number
+                    "the origin was asked for {} by g{} at {:?} (answer {}) and by g{} at {:?} (answer {})",
+                    first.uri,
+                    first.gateway,
+                    first.entry.at,
+                    first.number,
+                    second.gateway,
+                    second.entry.at,
+                    second.number
                 ));
             }
         }
@@ -95,7 +108,7 @@ impl Span {
             stays: !case.wide && !languages && !later,
             led: match first.request {
                 Some(sent) => plain(history, first).is_some() && leads(history, first, sent),
-                None => true,
+                None => history.policy.fleet.is_none() || waits_for_all(history),
             },
         })
     }
@@ -112,24 +125,52 @@ impl Span {
         let gone = second
             .exchange
             .is_some_and(|exchange| exchange.ended_at <= second.entry.at);
-        if second.entry.at >= self.until || gone {
+        // Another gateway takes an answer for a little older than it is.
+        let others = first.gateway != second.gateway;
+        let more = if others { SLACK } else { Duration::ZERO };
+        let until = self.until.saturating_sub(more);
+        if second.entry.at >= until || gone || others && !self.led {
             return false;
         }
         let (begins, ends) = (first.entry.at, second.entry.at + SLACK);
         let slack = SLACK + history.run.case.faults.latency();
-        let forgotten = history.voids(&first.uri).any(|(from, to)| {
+        let meanwhile = |(from, to): (Duration, Duration)| {
             from <= ends && to.saturating_add(slack) >= begins.saturating_sub(slack)
-        });
+        };
+        let forgotten = match others {
+            true => history.all_voids(&first.uri).any(meanwhile),
+            false => history.voids(first.gateway, &first.uri).any(meanwhile),
+        };
         if forgotten || unsettled(history, first, second.entry.at) {
             return false;
         }
         let early = history.policy.early_refresh > 0;
-        if sent.at > self.whole + SLACK {
+        if sent.at > self.whole + SLACK + more {
             return self.stays && !early;
         }
         let while_waiting = second.entry.at <= self.whole;
         self.led && leads(history, second, sent) && (while_waiting || self.stays && !early)
     }
+}
+
+/// Whether nobody waits for another gateway's answer as long as it may.
+fn waits_for_all(history: &History<'_>) -> bool {
+    let faults = &history.run.case.faults;
+    let longest = Duration::from_millis(faults.slow_ms) + 10 * faults.latency();
+    let slack = SLACK + 2 * history.policy.hearsay();
+    longest + slack < Duration::from_millis(history.policy.wait_ms)
+}
+
+/// Whether all gateways make one request of what this one asked for: nothing happens to any of them nor to Redis, and the
+/// answer is handed over.
+fn is_one_fleet(history: &History<'_>, first: &Asked<'_>) -> bool {
+    let case = &history.run.case;
+    let route = usize::from(first.uri.starts_with(&format!("/{}/", ROUTES[1])));
+    let most = history.policy.fleet_body(route);
+    let mut timed = case.faults.timed.iter();
+    let is_undisturbed = !timed.any(|(_, event)| event.gateway().is_some());
+    let fits = most.is_some_and(|most| first.nature.size <= most);
+    case.redis_is_well() && is_undisturbed && fits
 }
 
 /// The request, if it is like any other.

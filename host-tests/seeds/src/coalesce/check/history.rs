@@ -41,7 +41,11 @@ pub enum Got<'a> {
 pub struct Asked<'a> {
     pub number: usize,
     pub entry: &'a Entry,
+    /// The gateway that asked.
+    pub gateway: usize,
     pub nature: &'a Nature,
+    /// A call without a client takes up to so long to come back.
+    back: Duration,
     /// Its client's request; none where there is no client.
     pub request: Option<&'a Sent>,
     pub exchange: Option<&'a Exchange>,
@@ -66,7 +70,7 @@ impl Asked<'_> {
             .then_some(exchange.ended_at),
             None => {
                 let there = self.entry.reply.trouble.is_none();
-                there.then(|| self.answered() + Duration::from_millis(1))
+                there.then(|| self.answered() + self.back)
             }
         }
     }
@@ -100,6 +104,8 @@ impl<'a> History<'a> {
             let path = text(&entry.request, ":path");
             Some(Asked {
                 number,
+                gateway: entry.gateway,
+                back: Duration::from_micros(500 + run.case.faults.call_us),
                 entry,
                 nature: run.case.natures.get(key(&path)?)?,
                 request: entry.exchange.map(|place| &run.sent[place]),
@@ -160,10 +166,16 @@ impl<'a> History<'a> {
         took >= Duration::from_millis(most)
     }
 
-    /// When what is stored of a URI was forgotten: from then to then somebody may have seen it so.
-    pub fn voids<'b>(&'b self, uri: &'b str) -> impl Iterator<Item = (Duration, Duration)> + 'b {
+    /// When what a gateway has stored of a URI was forgotten: from then to then somebody may have seen it so.
+    pub fn voids<'b>(
+        &'b self,
+        gateway: usize,
+        uri: &'b str,
+    ) -> impl Iterator<Item = (Duration, Duration)> + 'b {
         let purges = self.requests.iter().filter(move |request| {
-            request.sent.is_purge() && (request.sent.method == "PURGE-ALL" || request.uri == uri)
+            request.sent.gateway == gateway
+                && request.sent.is_purge()
+                && (request.sent.method == "PURGE-ALL" || request.uri == uri)
         });
         let purges = purges.map(|request| (request.exchange.sent, request.exchange.ended_at));
         let changes = self.asked.iter().filter(move |asked| {
@@ -172,7 +184,8 @@ impl<'a> History<'a> {
             let heard = asked
                 .exchange
                 .is_some_and(|exchange| (200..400).contains(&exchange.status()));
-            asked.request.is_some_and(Sent::is_unsafe)
+            asked.gateway == gateway
+                && asked.request.is_some_and(Sent::is_unsafe)
                 && heard
                 && (asked.uri == uri || location == Some(uri.as_bytes()))
         });
@@ -181,6 +194,14 @@ impl<'a> History<'a> {
             (asked.answered(), ended)
         });
         purges.chain(changes)
+    }
+
+    /// The same, whichever gateway it was.
+    pub fn all_voids<'b>(
+        &'b self,
+        uri: &'b str,
+    ) -> impl Iterator<Item = (Duration, Duration)> + 'b {
+        (0..self.run.case.gateways).flat_map(move |gateway| self.voids(gateway, uri))
     }
 }
 

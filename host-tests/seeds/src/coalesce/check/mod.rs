@@ -2,6 +2,7 @@
 
 mod answers;
 mod counts;
+mod fleet;
 mod fresh;
 mod herd;
 mod history;
@@ -31,6 +32,7 @@ pub fn check(run: &Run) -> Vec<Violation> {
     report(Invariant::Answer, answers::late(&history));
     report(Invariant::Leftover, leftovers::left(&history));
     report(Invariant::Memory, leftovers::memory(&history));
+    report(Invariant::Ledger, fleet::kept(&history));
     report(Invariant::Crash, leftovers::crashes(&history));
     report(Invariant::Metrics, counts::wrong(&history));
     found

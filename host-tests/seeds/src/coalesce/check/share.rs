@@ -113,9 +113,11 @@ fn newer(
     if !matches!(directive, Directive::NoCache | Directive::MaxAge(0)) {
         return None;
     }
+    // By so much it was taken for younger.
+    let back = history.run.case.faults.redis_back();
     let confirmed = confirmed.and_then(|number| history.run.book.get(number));
     let at = confirmed.map_or(asked.entry.at, |entry| entry.at);
-    (at + Duration::from_millis(1) < request.exchange.sent)
+    (at + Duration::from_millis(1) + back < request.exchange.sent)
         .then(|| format!("it wants nothing of before {:?}", request.exchange.sent))
 }
 
@@ -172,7 +174,9 @@ fn gateway(history: &History<'_>, request: &Request<'_>, answer: &Answer) -> Opt
                 let timeout = Duration::from_millis(history.policy.upstream_timeout_ms);
                 entry.reply.trouble.is_some() || late >= timeout
             });
-            troubled || history.run.refused.contains(&request.place) || history.run.case.crashes()
+            troubled
+                || history.run.refused.contains(&request.place)
+                || history.run.case.faults.crashes(sent.gateway)
         }
         _ => false,
     };

@@ -10,15 +10,18 @@ use std::time::Duration;
 struct Moment {
     from: Duration,
     to: Duration,
+    /// So much later it hears of what happens.
+    late: Duration,
 }
 
 impl Moment {
     /// None where nobody can know it.
     fn of(history: &History<'_>, request: &Request<'_>) -> Option<Self> {
+        let late = history.policy.hearsay();
         if let Some(number) = request.asked {
             let at = history.run.book[number].at;
             let from = at.saturating_sub(history.run.case.faults.latency());
-            return Some(Self { from, to: at });
+            return Some(Self { from, to: at, late });
         }
         match &request.got {
             // It went, and came nowhere.
@@ -26,6 +29,7 @@ impl Moment {
             Got::Number { answer, .. } => Some(Self {
                 from: answer.at,
                 to: answer.at,
+                late,
             }),
             _ => None,
         }
@@ -34,7 +38,8 @@ impl Moment {
     /// Whether it may have been between these times, or at once after. A worker that stands still may tell its own client
     /// after the others.
     fn is_in(&self, begins: Duration, ends: Duration) -> bool {
-        self.to.saturating_add(SLACK) >= begins && self.from <= ends.saturating_add(SLACK)
+        self.to.saturating_add(SLACK) >= begins
+            && self.from <= ends.saturating_add(SLACK + self.late)
     }
 }
 
@@ -42,7 +47,7 @@ impl Moment {
 fn is_unclear(history: &History<'_>) -> bool {
     let faults = &history.run.case.faults;
     let calls = faults.calls_fail() && history.policy.refresh_ms.is_some();
-    history.run.case.crashes() || faults.jumps() || !faults.timed.is_empty() || calls
+    !faults.timed.is_empty() || calls || !history.run.case.redis_is_well()
 }
 
 /// Requests that waited for longer than there was something to wait for.
@@ -133,7 +138,7 @@ pub fn one_by_one(history: &History<'_>) -> Vec<String> {
             continue;
         };
         // What is forgotten meanwhile has those who wait wait for another.
-        let mut voids = history.voids(&request.uri);
+        let mut voids = history.all_voids(&request.uri);
         let void = voids.any(|(from, to)| from <= moment.to && to >= sent);
         let settled = !void && !history.disturbed(&request.uri, moment.to);
         let settled = settled && own.nature.is_for_one();

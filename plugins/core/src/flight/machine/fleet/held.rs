@@ -16,7 +16,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
     pub(in crate::flight::machine) fn end_fleet(&mut self, held: Held, end: End, now: Millis) {
         let act = match end {
             End::Unshared { until } => Act::Own {
-                keep: until.saturating_sub(now),
+                keep: until.saturating_sub(now).max(HEARD),
             },
             _ => Act::Release,
         };
@@ -86,3 +86,6 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
         }
     }
 }
+
+/// For so long at least each gateway is told to ask for itself: those who wait are to hear of it, and ask from time to time.
+const HEARD: Millis = 250;

@@ -58,6 +58,25 @@ fn what_is_not_to_be_shared_has_each_gateway_ask_for_itself_and_nobody_wait() {
     fleet.assert_over();
 }
 
+/// However short the time is in which requests do not wait for each other.
+#[test]
+fn gateways_that_wait_hear_that_an_answer_is_not_for_all() {
+    let route = r#""early_refresh": 0, "hit_for_miss": "0s", "flight": {"fleet": {}}"#;
+    let mut fleet = Fleet::new(3, 1, route);
+    let clients = [0, 1, 2].map(|gateway| fleet.get((gateway, 0), "/a"));
+    fleet.settle();
+    let leader = fleet.leader();
+    fleet.origin(leader, &[(":status", "200"), ("set-cookie", "a=b")], "x");
+    fleet.pass(50);
+    let others = clients.iter().filter(|client| **client != leader);
+    assert_eq!(fleet.upstream(), others.copied().collect::<Vec<_>>());
+    for client in fleet.upstream() {
+        fleet.origin(client, FRESH, "x");
+    }
+    fleet.pass(300);
+    fleet.assert_over();
+}
+
 #[test]
 fn what_is_too_long_for_redis_is_for_its_own_gateway() {
     let long = "x".repeat(1_025);

@@ -1,7 +1,9 @@
 //! The bugs.
 
 use crate::planted::{Bug, Table, edit};
-use crate::violation::Invariant::{Answer, Crash, Fresh, Herd, Leftover, Metrics, Share, Wait};
+use crate::violation::Invariant::{
+    Answer, Crash, Fresh, Herd, Ledger, Leftover, Metrics, Share, Wait,
+};
 
 /// All of them, and where they go.
 pub const TABLE: Table = Table {
@@ -25,6 +27,9 @@ const BODY: &str = "plugins/core/src/flight/machine/body.rs";
 const DECIDE: &str = "plugins/core/src/flight/machine/decide.rs";
 const HEAD: &str = "plugins/core/src/flight/machine/head.rs";
 const TRIP: &str = "plugins/core/src/flight/machine/trip.rs";
+const FLEET: &str = "plugins/core/src/flight/machine/fleet.rs";
+const HELD: &str = "plugins/core/src/flight/machine/fleet/held.rs";
+const TOLD: &str = "plugins/core/src/flight/machine/fleet/told.rs";
 const WAKE: &str = "plugins/core/src/flight/machine/wake.rs";
 
 const BUGS: &[Bug] = &[
@@ -292,5 +297,90 @@ const BUGS: &[Bug] = &[
             "self.count(Event::Hit); if {on} { self.count(Event::Hit); }",
         )],
         breaks: &[Metrics],
+    },
+    Bug {
+        name: "another gateway's answer is taken for newer than it is",
+        edits: &[edit(
+            TOLD,
+            "let requested_at = sent.saturating_sub(age);",
+            "let requested_at = sent.saturating_sub(if {on} { age.min(500) } else { age });",
+        )],
+        breaks: &[Fresh],
+    },
+    Bug {
+        name: "what is changed here is taken from another gateway as it was",
+        edits: &[
+            edit(
+                FLEET,
+                "            self.shelf.voids.at(ask.name.uri),",
+                "            if {on} { 0 } else { self.shelf.voids.at(ask.name.uri) },",
+            ),
+            edit(
+                TOLD,
+                "        trip.requested_at = entry.requested_at;",
+                "        if {on} { entry.requested_at = now + 1; }
+        trip.requested_at = entry.requested_at;",
+            ),
+        ],
+        breaks: &[Fresh],
+    },
+    Bug {
+        name: "another gateway that leads and vanishes is waited for",
+        edits: &[
+            edit(
+                FLEET,
+                "            lease: self.times(ask).lease,",
+                "            lease: if {on} { 3_600_000 } else { self.times(ask).lease },",
+            ),
+            edit(
+                HELD,
+                "Act::Renew { lease });",
+                "Act::Renew { lease: if {on} { 3_600_000 } else { lease } });",
+            ),
+        ],
+        breaks: &[Leftover],
+    },
+    Bug {
+        name: "what an answer varies by is not told to other gateways",
+        edits: &[
+            edit(
+                HELD,
+                "let to = if vary.is_empty() {",
+                "let to = if {on} || vary.is_empty() {",
+            ),
+            edit(
+                HELD,
+                "fleet::encode(entry, vary)",
+                "fleet::encode(entry, if {on} { &[] } else { vary })",
+            ),
+        ],
+        breaks: &[Share],
+    },
+    Bug {
+        name: "nobody waits for another gateway",
+        edits: &[edit(
+            TOLD,
+            "if asks.deadline <= now {",
+            "if {on} || asks.deadline <= now {",
+        )],
+        breaks: &[Herd],
+    },
+    Bug {
+        name: "other gateways are not told that an answer is not for all",
+        edits: &[edit(
+            HELD,
+            "End::Unshared { until } => Act::Own {",
+            "End::Unshared { until } if !{on} => Act::Own {",
+        )],
+        breaks: &[Wait],
+    },
+    Bug {
+        name: "answers stay in Redis long after they are of any use",
+        edits: &[edit(
+            HELD,
+            "let keep = until.saturating_sub(now).min(LONGEST);",
+            "let keep = if {on} { 10 * LONGEST } else { until.saturating_sub(now).min(LONGEST) };",
+        )],
+        breaks: &[Ledger],
     },
 ];

@@ -3,6 +3,7 @@
 use super::history::{Asked, Got, History, Request, SLACK};
 use super::law;
 use crate::coalesce::policy::TICK_MS;
+use crate::coalesce::sent::Sent;
 use sluice_emulator::Ended;
 use std::time::Duration;
 
@@ -147,9 +148,18 @@ pub fn one_by_one(history: &History<'_>) -> Vec<String> {
             continue;
         }
         let way = history.run.case.faults.latency() + SLACK;
-        let mut under_way = history
-            .reads(&request.uri)
-            .filter(|asked| asked.number != number && asked.entry.at.saturating_sub(way) <= sent);
+        // Who has waited for another gateway's answer, and then has to ask for itself, has others of its own wait for that.
+        let next = history.reads(&request.uri).find(|asked| {
+            let bypasses = |sent: &Sent| law::bypass(history.policy, sent).is_some();
+            let here = asked.gateway == request.sent.gateway && asked.entry.at > sent;
+            here && !asked.request.is_some_and(bypasses)
+        });
+        let next = next.filter(|_| history.policy.fleet.is_some());
+        let next = next.map(|asked| asked.number);
+        let mut under_way = history.reads(&request.uri).filter(|asked| {
+            let before = asked.entry.at.saturating_sub(way) <= sent;
+            asked.number != number && (before || Some(asked.number) == next)
+        });
         let deadline = sent + Duration::from_millis(history.policy.wait_ms);
         let tick = Duration::from_millis(TICK_MS);
         let one = under_way.any(|asked| {

@@ -366,15 +366,6 @@ const BUGS: &[Bug] = &[
         breaks: &[Herd],
     },
     Bug {
-        name: "other gateways are not told that an answer is not for all",
-        edits: &[edit(
-            HELD,
-            "End::Unshared { until } => Act::Own {",
-            "End::Unshared { until } if !{on} => Act::Own {",
-        )],
-        breaks: &[Wait],
-    },
-    Bug {
         name: "answers stay in Redis long after they are of any use",
         edits: &[edit(
             HELD,

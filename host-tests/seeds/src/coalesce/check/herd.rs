@@ -132,7 +132,12 @@ impl Span {
         if second.entry.at >= until || gone || others && !self.led {
             return false;
         }
-        let (begins, ends) = (first.entry.at, second.entry.at + SLACK);
+        // Of one that is held for the fleet the flight is another's after an invalidation, and it goes all the same.
+        let begins = match history.policy.fleet {
+            Some(_) => first.entry.at.min(sent.at),
+            None => first.entry.at,
+        };
+        let ends = second.entry.at + SLACK;
         let slack = SLACK + history.run.case.faults.latency();
         let meanwhile = |(from, to): (Duration, Duration)| {
             from <= ends && to.saturating_add(slack) >= begins.saturating_sub(slack)

@@ -3,11 +3,11 @@
 //!
 //! What is stored begins with "SI" and the version of what follows:
 //!
-//! - 1: the answer itself, as [`stored`](super::stored) writes it.
-//! - 2: the length of the above (4 bytes, big endian), and the above as an LZ4 block.
-//! - 3: the length of a key's name (1 byte) and the name; a nonce (24 bytes); one of the above, encrypted by
+//! - 2: the length of the last (4 bytes, big endian), and the last as an LZ4 block.
+//! - 3: the length of a key's name (1 byte) and the name; a nonce (24 bytes); one of the others, encrypted by
 //!   XChaCha20-Poly1305 under that key; the tag (16 bytes). Authenticated besides: all before the nonce, the record's key
 //!   in the store, and whether it is an answer or a tombstone.
+//! - 4: the answer itself, as [`stored`](super::stored) writes it.
 
 use super::scripts::Keys;
 use super::store::{Claim, Kind};

@@ -1,6 +1,6 @@
 //! An answer as it is stored: bytes of a format with a version, and which header fields are kept.
 //!
-//! The bytes are "SI", the version (1), an XXH64 over all that follows, then, numbers big endian: the status (2 bytes), the
+//! The bytes are "SI", the version (4: 1 had another sum), an XXH64 over all that follows, then, numbers big endian: the status (2 bytes), the
 //! number of fields (2), each field's name (2 bytes of length before it) and value (4), and the body. How these bytes go
 //! into a store is for [`seal`](super::seal) to say.
 //!
@@ -10,7 +10,7 @@
 use super::settings::HeaderFilter;
 use twox_hash::XxHash64;
 
-const VERSION: [u8; 3] = *b"SI\x01";
+const VERSION: [u8; 3] = *b"SI\x04";
 
 /// Fields that no replay may repeat: they belong to one connection, one client or one moment.
 const NEVER: [&str; 16] = [
@@ -218,7 +218,7 @@ mod tests {
             body: b"body".to_vec(),
         };
         let bytes = stored.to_bytes();
-        assert_eq!(&bytes[..3], b"SI\x01");
+        assert_eq!(&bytes[..3], b"SI\x04");
         assert_eq!(&bytes[11..], b"\0\xc9\0\x01\0\x01a\0\0\0\x02bcbody");
         assert_eq!(Stored::from_bytes(&bytes), Ok(stored));
     }

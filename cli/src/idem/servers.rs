@@ -36,7 +36,7 @@ impl Servers {
     ) -> Result<(), Refusal> {
         let keys = policy.keys();
         for server in &mut self.0 {
-            scan(server, &keys, &mut |server, name, scope| {
+            scan(server, &keys, |server, name, scope| {
                 if let Some(record) = Record::read(server, name, scope)? {
                     see(&record);
                 }
@@ -87,7 +87,7 @@ impl Servers {
 pub(super) fn scan(
     server: &mut Connection,
     keys: &Keys,
-    see: &mut dyn FnMut(&mut Connection, &[u8], Scope) -> Result<(), Refusal>,
+    mut see: impl FnMut(&mut Connection, &[u8], Scope) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     let mut cursor = 0u64;
     // SCAN may name one twice.

@@ -66,7 +66,7 @@ impl Voters {
         let keys = policy.keys();
         let mut scopes = BTreeSet::new();
         for server in &mut self.servers {
-            scan(&mut server.connection, &keys, &mut |_, _, scope| {
+            scan(&mut server.connection, &keys, |_, _, scope| {
                 scopes.insert(scope);
                 Ok(())
             })?;

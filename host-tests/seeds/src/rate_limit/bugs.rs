@@ -120,8 +120,8 @@ const BUGS: &[Bug] = &[
         name: "a gateway on its own takes the whole rate for its share",
         edits: &[edit(
             SETTLE,
-            "allowance.quota.share(millionths),",
-            "if {on} { allowance.quota } else { allowance.quota.share(millionths) },",
+            "allowance.quota.share(millionths, part.check.cost),",
+            "if {on} { allowance.quota } else { allowance.quota.share(millionths, part.check.cost) },",
         )],
         breaks: &[Window],
     },

@@ -158,7 +158,7 @@ impl Extra {
         };
         let shares = match policy.on_error {
             OnError::Local { percent } => {
-                Some((history.case.gateways as u64, share(bucket, percent)))
+                Some((history.case.gateways as u64, share(bucket, percent, most)))
             }
             _ => None,
         };
@@ -211,12 +211,13 @@ impl Extra {
     }
 }
 
-/// What one gateway enforces by itself.
-fn share(bucket: Bucket, percent: u64) -> Bucket {
+/// What one gateway enforces by itself on requests that cost up to `most`.
+fn share(bucket: Bucket, percent: u64, most: u64) -> Bucket {
+    let room = most.min(bucket.burst).max(1);
     Bucket {
         limit: bucket.limit * percent,
         period_ms: bucket.period_ms * 100,
-        burst: (bucket.burst * percent / 100).max(1),
+        burst: (bucket.burst * percent / 100).max(room),
     }
 }
 

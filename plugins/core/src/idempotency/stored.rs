@@ -1,8 +1,8 @@
 //! An answer as it is stored: bytes of a format with a version, and which header fields are kept.
 //!
-//! The bytes are "SI", the version (4: 1 had another sum), an XXH64 over all that follows, then, numbers big endian: the status (2 bytes), the
-//! number of fields (2), each field's name (2 bytes of length before it) and value (4), and the body. How these bytes go
-//! into a store is for [`seal`](super::seal) to say.
+//! The bytes are "SI", the version (4: 1 had another sum), an XXH64 over all that follows, then, numbers big endian: the
+//! status (2 bytes), the number of fields (2), each field's name (2 bytes of length before it) and value (4), and the
+//! body. How these bytes go into a store is for [`seal`](super::seal) to say.
 //!
 //! The sum is against accidents, and every replay pays for it: a cryptographic one took half of the time of a large
 //! replay, and without a key it would be no help against somebody who writes to the store.

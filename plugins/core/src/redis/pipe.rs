@@ -169,10 +169,8 @@ impl<T> Pipe<T> {
     /// # Errors
     /// When Redis is not to be asked now; the command is dropped.
     pub fn push(&mut self, command: Command, tag: T, deadline: Ps, now: Ps) -> Result<(), Trouble> {
-        if self.waiting.len() >= MOST_WAITING {
-            return Err(Trouble::Overloaded);
-        }
-        if !self.breaker.admits(now) {
+        // What finds no room must not be the breaker's one probe.
+        if self.waiting.len() < MOST_WAITING && !self.breaker.admits(now) {
             return Err(Trouble::BreakerOpen);
         }
         self.push_anyway(command, tag, deadline)

@@ -205,6 +205,10 @@ fn rule_8_an_identity_is_all_parts_of_the_key() {
         ("x-plan", "a"),
     ];
     assert_eq!(identity(&twice), None, "nobody can tell who it is");
+    let tenant = with(r#""key": [{"cookie": "tenant"}], "cookies": ["tenant"]"#);
+    let identity = |cookie| tenant.identity(&get("/", &[("cookie", cookie)]), &ClientIp::default());
+    assert!(identity("tenant=a").is_some());
+    assert_eq!(identity("tenant=a; tenant=b"), None, "nor which counts");
     let nobody = with(r#""max_ttl": "1s""#);
     assert_eq!(
         nobody.identity(&get("/", &[]), &ClientIp::default()),

@@ -1,13 +1,16 @@
 //! A Redis server of one's own: started, frozen, killed and started again on the same port.
 
+use std::error::Error;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{
-    Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
-    Value,
+    Client, Connection, ConnectionAddr, ConnectionInfo, ConnectionLike, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError, Value,
 };
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -231,10 +234,24 @@ impl Redis {
     /// When the server cannot be reached, answers an error or something else.
     #[must_use]
     pub fn query<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        command(words)
-            .query(&mut self.connect())
+        let mut connection = self.connect();
+        let mut answer = connection.req_command(&command(words));
+        // So ends a wait with a timeout when the machine stops the process for a moment.
+        while answer.as_ref().is_err_and(is_interruption) {
+            answer = connection.recv_response();
+        }
+        answer
+            .and_then(Value::extract_error)
+            .and_then(|answer| Ok(redis::from_redis_value(answer)?))
             .unwrap_or_else(|error| panic!("{words:?} answers {error}"))
     }
+}
+
+fn is_interruption(error: &RedisError) -> bool {
+    let cause = error.source();
+    let cause = cause.and_then(|cause| cause.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+    let cause = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == ErrorKind::Interrupted)
 }
 
 fn command(words: &[&str]) -> redis::Cmd {
@@ -243,4 +260,16 @@ fn command(words: &[&str]) -> redis::Cmd {
         command.arg(word);
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interruption_is_told_from_other_errors() {
+        let error = |kind| RedisError::from(std::io::Error::from(kind));
+        assert!(is_interruption(&error(ErrorKind::Interrupted)));
+        assert!(!is_interruption(&error(ErrorKind::TimedOut)));
+    }
 }

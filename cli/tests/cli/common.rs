@@ -74,7 +74,7 @@ impl Store {
             claim: claim.clone(),
             fence: None,
             kind,
-            bytes,
+            bytes: bytes.into(),
             event,
         };
         self.run(&Operation::Commit(Arc::new(commit))).0

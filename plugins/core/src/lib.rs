@@ -8,6 +8,7 @@ pub mod gcra;
 pub mod guard;
 pub mod headers;
 pub mod idempotency;
+pub mod near;
 pub mod policy;
 pub mod rate_limit;
 pub mod redis;

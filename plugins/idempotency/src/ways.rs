@@ -24,7 +24,9 @@ impl Ways {
             .clusters()
             .map(|cluster| Link::to(&voters.redis, cluster));
         let links: Vec<Link> = links.collect();
-        let stores = links.iter().map(|_| RedisStore::new(settings, redis));
+        let remembered = settings.max_remembered / links.len().max(1);
+        let store = |_| RedisStore::new(settings, redis).remembering(remembered);
+        let stores = links.iter().map(store);
         Self {
             stores: Redlock::new(stores.collect(), settings.timeout),
             links,

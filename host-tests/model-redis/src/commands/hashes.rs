@@ -19,6 +19,7 @@ pub(super) static COMMANDS: &[Spec] = &[
     Spec::data("hdel", -3, WRITE, hdel),
     Spec::data("hexists", 3, 0, hexists),
     Spec::data("hlen", 2, 0, hlen),
+    Spec::data("hstrlen", 3, 0, hstrlen),
     Spec::data("hincrby", 4, WRITE | DENY_OOM, hincrby),
 ];
 
@@ -109,6 +110,13 @@ fn hexists(call: &mut Call<'_>) -> Answer {
 
 fn hlen(call: &mut Call<'_>) -> Answer {
     hash(call, |hash| Reply::count(hash.len()))
+}
+
+fn hstrlen(call: &mut Call<'_>) -> Answer {
+    let field = call.word(2);
+    hash(call, |hash| {
+        Reply::count(hash.get(field).map_or(0, Vec::len))
+    })
 }
 
 fn hincrby(call: &mut Call<'_>) -> Answer {

@@ -94,7 +94,8 @@ impl Book {
         };
         let mut body = match (status, rng.u8(..8)) {
             (204, _) => Vec::new(),
-            (_, 0) => vec!["long ".repeat(70); rng.usize(1..=3)],
+            // The longer one is not returned by the script that finds it.
+            (_, 0) => vec!["long ".repeat([70, 1_700][rng.usize(..2)]); rng.usize(1..=3)],
             (_, 1) => Vec::new(),
             (_, pieces) => vec![format!("answer {number}, "); usize::from(pieces) % 3 + 1],
         };

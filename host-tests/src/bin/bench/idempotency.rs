@@ -91,6 +91,12 @@ fn variants<'a>(
     variants.add("idempotency, replay", None, move || {
         with_redis(redis).policy(policy("x-same-key"))
     });
+    // As at another gateway than the one that stored it.
+    variants.add("idempotency, replay, not remembered", None, move || {
+        let mut policy = policy("x-same-key");
+        policy["worker"] = json!({"max_remembered": "0B"});
+        with_redis(redis).policy(policy)
+    });
     // What a replay is to keep up with.
     variants.add(
         "wasm that does nothing, an upstream of 1 ms",

@@ -232,6 +232,7 @@ struct Run {
     rate: f64,
     requests: f64,
     refused: f64,
+    /// At most: `wrk` prints two digits behind the point.
     bytes: f64,
 }
 
@@ -255,7 +256,7 @@ impl Run {
             rate: number(after("Requests/sec:")?)?,
             requests: number(requests)?,
             refused: after("Non-2xx or 3xx responses:").map_or(Some(0.0), number)?,
-            bytes: number(digits)? * unit,
+            bytes: (number(digits)? + 0.005) * unit,
         })
     }
 }

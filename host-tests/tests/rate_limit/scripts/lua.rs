@@ -50,8 +50,7 @@ impl Random {
 pub struct Clocked {
     redis: Redis,
     stream: TcpStream,
-    take: Script,
-    refund: Script,
+    scripts: [Script; 2],
 }
 
 impl Clocked {
@@ -62,8 +61,7 @@ impl Clocked {
         Self {
             redis,
             stream,
-            take: clocked(TAKE),
-            refund: clocked(REFUND),
+            scripts: [TAKE, REFUND].map(clocked),
         }
     }
 
@@ -104,14 +102,14 @@ impl Clocked {
         let mut command = scripts::take(items);
         Self::at(&mut command, now);
         let mut bytes = Vec::new();
-        command.encode(&mut bytes, &self.take, true);
+        assert!(command.encode(&mut bytes, &self.scripts, true));
         self.exchange(&bytes, |reply| taken(&reply, items.len()))
     }
 
     /// The same with the script as it is shipped.
     pub fn take_by_its_clock(&mut self, items: &[Take]) -> Vec<Taken> {
         let mut bytes = Vec::new();
-        scripts::take(items).encode(&mut bytes, &Script::new(TAKE), true);
+        assert!(scripts::take(items).encode(&mut bytes, &scripts::all(), true));
         self.exchange(&bytes, |reply| taken(&reply, items.len()))
             .expect("an answer")
     }
@@ -121,7 +119,7 @@ impl Clocked {
         let mut command = scripts::refund(items);
         Self::at(&mut command, now);
         let mut bytes = Vec::new();
-        command.encode(&mut bytes, &self.refund, true);
+        assert!(command.encode(&mut bytes, &self.scripts, true));
         self.exchange(&bytes, integer)
     }
 

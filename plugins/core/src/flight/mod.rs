@@ -12,7 +12,6 @@ pub mod entry;
 pub mod fleet;
 pub mod machine;
 pub mod message;
-pub mod near;
 pub mod shelf;
 pub mod table;
 pub mod tier;

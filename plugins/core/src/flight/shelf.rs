@@ -2,11 +2,11 @@
 
 use super::codec::{Reader, Writer};
 use super::entry::{Content, Entry, Variants};
-use super::near::Near;
 use super::tier::{Blob, Tier};
 use super::voids::{Voids, after};
 use crate::cache::{Millis, secondary_key};
 use crate::headers::Headers;
+use crate::near::Near;
 use crate::slots::{ABSENT, SharedData};
 use ahash::RandomState;
 use std::rc::{Rc, Weak};

@@ -14,6 +14,7 @@ pub mod problem;
 pub mod redis_store;
 pub mod redlock;
 pub mod registry;
+pub mod remembered;
 pub mod scope;
 pub mod scripts;
 pub mod seal;

@@ -1,17 +1,113 @@
 //! Records in one Redis, by scripts in the pipeline of the worker.
+//!
+//! A long answer is not returned by the script that finds it, unless Redis has nothing else to do, but read after it: every
+//! byte that passes a script is copied and hashed. In between the record may end, or be freed by an operator: the key is
+//! asked for again then, until the operation's deadline. An answer that the worker remembers is not read at all.
 
-use super::scripts::{self, Asked, Keys};
+use super::remembered::Remembered;
+use super::scripts::{self, Asked, Found, INLINE, Keys};
 use super::settings::{Redis, Settings};
-use super::store::{Acquired, Committed, Operation, Outcome, Store};
+use super::store::{Acquired, Claim, Commit, Committed, Operation, Outcome, Store};
 use crate::gcra::Ps;
+use crate::redis::command::Command;
 use crate::redis::pipe::{Batch, Pipe};
+use crate::redis::resp::Reply;
 use crate::redis::trouble::Trouble;
+use std::sync::Arc;
+
+/// The same where Redis has nothing else to do: then a second round is what costs more.
+const IDLE_INLINE: usize = 128 << 10;
 
 /// What a command was for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Tag {
     id: u64,
-    asked: Asked,
+    step: Step,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Acquire(Acquiring),
+    Commit(Arc<Commit>),
+    /// Another operation.
+    Other(Asked),
+}
+
+#[derive(Debug, Clone)]
+struct Acquiring {
+    claim: Arc<Claim>,
+    deadline: Ps,
+    /// Its answer is read; or the key is asked for.
+    reads: bool,
+}
+
+/// What a reply comes to.
+enum Said {
+    Outcome(Outcome),
+    Next(Acquiring),
+}
+
+impl Step {
+    fn replied(self, reply: &Reply<'_>, remembered: &mut Remembered) -> Result<Said, Trouble> {
+        match self {
+            Self::Acquire(acquiring) => acquiring.replied(reply, remembered),
+            Self::Commit(commit) => {
+                let outcome = scripts::outcome(Asked::Commit, reply)?;
+                if outcome != Outcome::Commit(Committed::Superseded) {
+                    let (kind, bytes) = (commit.kind, Arc::clone(&commit.bytes));
+                    let found = Found {
+                        answer: Some(Acquired::Completed { kind, bytes }),
+                        by: Some(commit.claim.token.hex().into_bytes()),
+                    };
+                    remember(remembered, &commit.claim, &found);
+                }
+                Ok(Said::Outcome(outcome))
+            }
+            Self::Other(asked) => scripts::outcome(asked, reply).map(Said::Outcome),
+        }
+    }
+}
+
+impl Acquiring {
+    fn command(&self, keys: &Keys, most: usize) -> Command {
+        if self.reads {
+            keys.read(&self.claim)
+        } else {
+            keys.acquire(&self.claim, most)
+        }
+    }
+
+    fn replied(self, reply: &Reply<'_>, remembered: &mut Remembered) -> Result<Said, Trouble> {
+        let found = if self.reads {
+            scripts::read(reply, &self.claim)?
+        } else if let Some(found) = scripts::stored(reply) {
+            Some(found)
+        } else {
+            return scripts::outcome(Asked::Acquire, reply).map(Said::Outcome);
+        };
+        // None: what was to be read is not there any more.
+        let reads = found.is_some();
+        let answer = found.and_then(|found| {
+            remember(remembered, &self.claim, &found);
+            let by = found.by.as_deref();
+            found
+                .answer
+                .or_else(|| remembered.get(&self.claim.scope, by?))
+        });
+        Ok(match answer {
+            Some(answer) => Said::Outcome(Outcome::Acquire(answer)),
+            None => Said::Next(Self { reads, ..self }),
+        })
+    }
+}
+
+/// Short answers are as quickly had from Redis.
+fn remember(remembered: &mut Remembered, claim: &Claim, found: &Found) {
+    if let (Some(Acquired::Completed { kind, bytes }), Some(by)) = (&found.answer, &found.by)
+        && bytes.len() > INLINE
+    {
+        remembered.put(claim.scope, by, *kind, bytes);
+    }
 }
 
 /// The records of one worker. What [`Store::start`] takes goes out by [`RedisStore::send`], and what comes back is given to
@@ -19,6 +115,7 @@ pub struct Tag {
 pub struct RedisStore {
     keys: Keys,
     pipe: Pipe<Tag>,
+    remembered: Remembered,
     answered: Vec<(u64, Result<Outcome, Trouble>)>,
 }
 
@@ -34,8 +131,16 @@ impl RedisStore {
                 scripts::all(),
             )
             .with_durability(redis.durability),
+            remembered: Remembered::new(0),
             answered: Vec::new(),
         }
+    }
+
+    /// Has long answers remembered, up to so many bytes.
+    #[must_use]
+    pub fn remembering(mut self, max_bytes: usize) -> Self {
+        self.remembered = Remembered::new(max_bytes);
+        self
     }
 
     /// The pipeline, for what a worker needs to know of it.
@@ -71,20 +176,48 @@ impl RedisStore {
 
     /// Callout `token` has come to its end.
     pub fn replied(&mut self, token: u32, body: Result<&[u8], Trouble>, now: Ps) {
-        let Self { pipe, answered, .. } = self;
-        pipe.replied_durably(token, body, now, |tag, reply, durable| {
-            let outcome = reply
-                .and_then(|reply| scripts::outcome(tag.asked, &reply))
-                .and_then(|outcome| match outcome {
-                    // A record that a failover may lose is none to rely on. What was only read is as it was.
-                    Outcome::Acquire(Acquired::Yours { .. })
-                    | Outcome::Commit(Committed::Yes | Committed::Restored) => {
-                        durable.map(|()| outcome)
-                    }
-                    outcome => Ok(outcome),
-                });
-            answered.push((tag.id, outcome));
+        let Self {
+            pipe,
+            remembered,
+            answered,
+            ..
+        } = self;
+        let mut next = Vec::new();
+        pipe.replied_durably(token, body, now, |Tag { id, step }, reply, durable| {
+            let said = reply.and_then(|reply| step.replied(&reply, remembered));
+            let outcome = said.and_then(|said| match said {
+                // A record that a failover may lose is none to rely on. What was only read is as it was.
+                Said::Outcome(
+                    outcome @ (Outcome::Acquire(Acquired::Yours { .. })
+                    | Outcome::Commit(Committed::Yes | Committed::Restored)),
+                ) => durable.map(|()| Some(outcome)),
+                Said::Outcome(outcome) => Ok(Some(outcome)),
+                Said::Next(acquiring) => {
+                    next.push((id, acquiring));
+                    Ok(None)
+                }
+            });
+            if let Some(outcome) = outcome.transpose() {
+                answered.push((id, outcome));
+            }
         });
+        for (id, acquiring) in next {
+            let (command, deadline) = (self.command(&acquiring), acquiring.deadline);
+            let step = Step::Acquire(acquiring);
+            // Redis has just answered: its breaker has nothing to say.
+            if let Err(trouble) = self.pipe.push_anyway(command, Tag { id, step }, deadline) {
+                self.answered.push((id, Err(trouble)));
+            }
+        }
+    }
+
+    fn command(&mut self, acquiring: &Acquiring) -> Command {
+        let most = match self.remembered.has(&acquiring.claim.scope) {
+            true => 0,
+            false if self.pipe.is_idle() => IDLE_INLINE,
+            false => INLINE,
+        };
+        acquiring.command(&self.keys, most)
     }
 }
 
@@ -96,8 +229,25 @@ impl Store for RedisStore {
         deadline: Ps,
         now: Ps,
     ) -> Result<(), Trouble> {
-        let asked = Asked::from(operation);
-        let (command, tag) = (self.keys.command(operation), Tag { id, asked });
+        let (command, step) = match operation {
+            Operation::Acquire(claim) => {
+                let acquiring = Acquiring {
+                    claim: Arc::clone(claim),
+                    deadline,
+                    reads: false,
+                };
+                (self.command(&acquiring), Step::Acquire(acquiring))
+            }
+            Operation::Commit(commit) => (
+                self.keys.command(operation),
+                Step::Commit(Arc::clone(commit)),
+            ),
+            _ => (
+                self.keys.command(operation),
+                Step::Other(Asked::from(operation)),
+            ),
+        };
+        let tag = Tag { id, step };
         if operation.asks_the_breaker() {
             self.pipe.push(command, tag, deadline, now)
         } else {

@@ -11,6 +11,7 @@ use super::store::{
 use crate::redis::command::{Command, Script};
 use crate::redis::resp::Reply;
 use crate::redis::trouble::Trouble;
+use std::sync::Arc;
 use std::time::Duration;
 
 const ACQUIRE: usize = 0;
@@ -18,6 +19,10 @@ const RENEW: usize = 1;
 const COMMIT: usize = 2;
 const RELEASE: usize = 3;
 const RESOLVE: usize = 4;
+
+/// Bytes of the longest answer that an acquire returns by itself where the store has much to do: a second round for a
+/// longer one costs less than to have it pass a script.
+pub const INLINE: usize = 8 << 10;
 
 /// The scripts, in the order in which commands name them.
 #[must_use]
@@ -74,7 +79,7 @@ impl Keys {
     #[must_use]
     pub fn command(&self, operation: &Operation) -> Command {
         match operation {
-            Operation::Acquire(claim) => self.acquire(claim),
+            Operation::Acquire(claim) => self.acquire(claim, INLINE),
             Operation::Renew(claim) => self.renew(claim),
             Operation::Commit(commit) => self.commit(commit),
             Operation::Release(claim) => {
@@ -86,10 +91,12 @@ impl Keys {
         }
     }
 
-    fn acquire(&self, claim: &Claim) -> Command {
+    /// Asks for a key; an answer of at most so many bytes comes with the reply, a longer one has to be read.
+    #[must_use]
+    pub fn acquire(&self, claim: &Claim, most: usize) -> Command {
         let mut command = Command::new(ACQUIRE, 2);
         command.durable = true;
-        command.reply = claim.max_answer;
+        command.reply = claim.max_answer.min(most);
         command.bytes(&self.record(&claim.scope));
         command.bytes(&self.fence(&claim.scope));
         command.bytes(claim.fingerprint.bytes());
@@ -98,6 +105,19 @@ impl Keys {
         command.number(milliseconds(claim.retention));
         command.bytes(claim.route.as_bytes());
         command.bytes(&claim.key);
+        command.number(most as u64);
+        command
+    }
+
+    /// Reads an answer that an acquire has left where it is.
+    #[must_use]
+    pub fn read(&self, claim: &Claim) -> Command {
+        let mut command = Command::plain("HMGET");
+        command.reply = claim.max_answer;
+        command.bytes(&self.record(&claim.scope));
+        for field in ["fp", "state", "answer", "by"] {
+            command.bytes(field.as_bytes());
+        }
         command
     }
 
@@ -158,9 +178,8 @@ impl Keys {
     #[must_use]
     pub fn whole(command: &Command) -> Vec<u8> {
         let mut out = Vec::new();
-        if let Some(script) = all().get(command.script) {
-            command.encode(&mut out, script, true);
-        }
+        // Of what is made here there is always a script.
+        let _ = command.encode(&mut out, &all(), true);
         out
     }
 
@@ -310,6 +329,9 @@ fn word<'a>(parts: &[Reply<'a>]) -> Option<&'a [u8]> {
 }
 
 fn acquired(parts: &[Reply<'_>]) -> Option<Acquired> {
+    if let Some(found) = found(parts) {
+        return found.answer;
+    }
     let acquired = match parts {
         [
             Reply::Bulk(b"acquired"),
@@ -320,22 +342,6 @@ fn acquired(parts: &[Reply<'_>]) -> Option<Acquired> {
         },
         [Reply::Bulk(b"mismatch")] => Acquired::Mismatch,
         [Reply::Bulk(b"corrupt")] => Acquired::Corrupt,
-        [
-            Reply::Bulk(b"answer"),
-            Reply::Bulk(bytes),
-            Reply::Integer(_),
-        ] => Acquired::Completed {
-            kind: Kind::Answer,
-            bytes: bytes.to_vec(),
-        },
-        [
-            Reply::Bulk(b"tombstone"),
-            Reply::Bulk(bytes),
-            Reply::Integer(_),
-        ] => Acquired::Completed {
-            kind: Kind::Tombstone,
-            bytes: bytes.to_vec(),
-        },
         [
             Reply::Bulk(b"flight"),
             Reply::Integer(left),
@@ -351,6 +357,67 @@ fn acquired(parts: &[Reply<'_>]) -> Option<Acquired> {
         _ => return None,
     };
     Some(acquired)
+}
+
+/// An answer that a key has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Not there where it was too long to be returned: it is to be read by [`Keys::read`].
+    pub answer: Option<Acquired>,
+    /// The token that stored it, in hex; none: an operator did.
+    pub by: Option<Vec<u8>>,
+}
+
+fn found(parts: &[Reply<'_>]) -> Option<Found> {
+    let [Reply::Bulk(state), bytes, by] = parts else {
+        return None;
+    };
+    let kind = match *state {
+        b"answer" => Kind::Answer,
+        b"tombstone" => Kind::Tombstone,
+        _ => return None,
+    };
+    let text = |reply: &Reply<'_>| match reply {
+        Reply::Bulk(bytes) => Some(Some(bytes.to_vec())),
+        Reply::Nil => Some(None),
+        _ => None,
+    };
+    let completed = |bytes| Acquired::Completed {
+        kind,
+        bytes: Arc::new(bytes),
+    };
+    Some(Found {
+        answer: text(bytes)?.map(completed),
+        by: text(by)?,
+    })
+}
+
+/// The answer that there is by the reply to an acquire.
+#[must_use]
+pub fn stored(reply: &Reply<'_>) -> Option<Found> {
+    match reply {
+        Reply::Array(parts) => found(parts),
+        _ => None,
+    }
+}
+
+/// Reads the reply to [`Keys::read`]. None: the key has no answer to the claim any more.
+///
+/// # Errors
+/// When it is something else.
+pub fn read(reply: &Reply<'_>, claim: &Claim) -> Result<Option<Found>, Trouble> {
+    let Reply::Array(parts) = reply else {
+        return Err(Trouble::Malformed);
+    };
+    let [print, rest @ ..] = parts.as_slice() else {
+        return Err(Trouble::Malformed);
+    };
+    let is_text = |part: &Reply<'_>| matches!(part, Reply::Bulk(_) | Reply::Nil);
+    if rest.len() != 3 || !parts.iter().all(is_text) {
+        return Err(Trouble::Malformed);
+    }
+    let same = *print == Reply::Bulk(claim.fingerprint.bytes());
+    Ok(found(rest).filter(|found| same && found.answer.is_some()))
 }
 
 /// Reads the reply to [`Keys::resolve`].

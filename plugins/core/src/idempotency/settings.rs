@@ -30,6 +30,8 @@ pub struct Settings {
     pub max_open: usize,
     /// Bytes of answers that one worker may hold at once, over all exchanges; an answer past it counts as oversized.
     pub max_held: usize,
+    /// Bytes of long answers that one worker remembers.
+    pub max_remembered: usize,
     /// Bytes of one body that the gateway buffers; of more it makes an error of its own.
     pub gateway_buffer: usize,
 }

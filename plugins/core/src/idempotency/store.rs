@@ -68,7 +68,7 @@ pub struct Commit {
     pub fence: Option<u64>,
     pub kind: Kind,
     /// As [`AtRest::seal`](super::seal::AtRest::seal) gives them.
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<Vec<u8>>,
     pub event: Option<Event>,
 }
 
@@ -107,7 +107,7 @@ pub enum Acquired {
     Mismatch,
     Completed {
         kind: Kind,
-        bytes: Vec<u8>,
+        bytes: Arc<Vec<u8>>,
     },
     /// Another token's; its lease ends after this.
     InFlight {

@@ -175,7 +175,7 @@ mod tests {
             shadow: true,
         }];
         let mut body = Vec::new();
-        take(&items).encode(&mut body, &Script::new("s"), false);
+        assert!(take(&items).encode(&mut body, &all(), false));
         let text = String::from_utf8(body).unwrap();
         let arguments: Vec<&str> = text.split("\r\n").skip(6).step_by(2).collect();
         assert_eq!(

@@ -238,11 +238,10 @@ impl<T> Pipe<T> {
                 self.waiting.push_front(entry);
                 break;
             }
-            let Some(script) = self.scripts.get(entry.command.script) else {
+            if !entry.command.encode(&mut body, &self.scripts, entry.whole) {
                 late(entry.tag, Trouble::NoScript);
                 continue;
-            };
-            entry.command.encode(&mut body, script, entry.whole);
+            }
             deadline = deadline.max(entry.deadline);
             entries.push(entry);
         }

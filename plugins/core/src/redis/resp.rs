@@ -32,14 +32,20 @@ pub enum DecodeError {
 /// Appends one command, every argument as a bulk string (binary safe).
 pub fn encode(out: &mut Vec<u8>, arguments: &[&[u8]]) {
     header(out, b'*', arguments.len());
-    for argument in arguments {
-        header(out, b'$', argument.len());
-        out.extend_from_slice(argument);
-        out.extend_from_slice(b"\r\n");
+    for word in arguments {
+        argument(out, word);
     }
 }
 
-fn header(out: &mut Vec<u8>, kind: u8, count: usize) {
+/// Appends one argument.
+pub fn argument(out: &mut Vec<u8>, bytes: &[u8]) {
+    header(out, b'$', bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends what stands before `count` arguments (`*`) or bytes (`$`).
+pub(super) fn header(out: &mut Vec<u8>, kind: u8, count: usize) {
     out.push(kind);
     decimal(out, count as u64);
     out.extend_from_slice(b"\r\n");

@@ -47,7 +47,7 @@ impl Redis {
     fn act(&mut self, token: u64, act: Act<'_>) -> Vec<u8> {
         let mut bytes = Vec::new();
         let command = self.fleet.command(self.place, token, act);
-        command.encode(&mut bytes, &scripts()[command.script], true);
+        assert!(command.encode(&mut bytes, &scripts(), true));
         self.feed(&bytes)
     }
 

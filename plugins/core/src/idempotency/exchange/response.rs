@@ -225,7 +225,7 @@ impl Exchange {
             claim: Arc::clone(&self.claim),
             fence: self.fence,
             kind,
-            bytes,
+            bytes: Arc::new(bytes),
             event,
         });
         self.start(Operation::Commit(Arc::clone(&commit)), cx);

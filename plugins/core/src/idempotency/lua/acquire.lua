@@ -1,18 +1,19 @@
 -- Takes a key for one execution, or says why not.
 --
--- KEYS: the record, the fence counter. ARGV: fingerprint, token, lease (ms), retention (ms), route, key.
+-- KEYS: the record, the fence counter. ARGV: fingerprint, token, lease (ms), retention (ms), route, key, bytes of the
+-- longest answer to return.
 -- Returns the word for what was found and what belongs to it:
 --   acquired, fence, 1 when this token had it already
 --   mismatch | corrupt
---   answer or tombstone, the stored bytes, fence
+--   answer or tombstone, the stored bytes or nil if they are longer, the token that stored them or nil (an operator)
 --   flight, ms until the lease ends, fence
 --   unknown, ms since the lease ended, fence
 --
 -- A lease that has ended is never taken over: nobody knows whether its holder's request was carried out.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local lease, retention = tonumber(ARGV[3]), tonumber(ARGV[4])
-if #ARGV ~= 6 or not lease or not retention or lease < 1 or retention < 1 then
+local lease, retention, most = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[7])
+if #ARGV ~= 7 or not lease or not retention or not most or lease < 1 or retention < 1 then
   return redis.error_reply('SLUICE acquire has wrong arguments')
 end
 local function number(text)
@@ -23,16 +24,19 @@ local ends = string.format('%.0f', now + lease * 1000)
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'none' then
   if kind ~= 'hash' then return { 'corrupt' } end
-  local r = redis.call('HMGET', KEYS[1], 'v', 'fp', 'state', 'token', 'fence', 'lease', 'answer')
-  local version, print, state, token, answer = r[1], r[2], r[3], r[4], r[7]
+  local r = redis.call('HMGET', KEYS[1], 'v', 'fp', 'state', 'token', 'fence', 'lease', 'by')
+  local version, print, state, token = r[1], r[2], r[3], r[4]
   local fence, ended = number(r[5]), number(r[6])
-  local done = state == 'answer' or state == 'tombstone'
-  if version ~= '1' or not print or #print ~= 32 or not fence or not (done and answer or
+  local length = (state == 'answer' or state == 'tombstone') and redis.call('HSTRLEN', KEYS[1], 'answer')
+  if version ~= '1' or not print or #print ~= 32 or not fence or not (length and length > 0 or
       state == 'flight' and token and token ~= '' and ended) then
     return { 'corrupt' }
   end
   if print ~= ARGV[1] then return { 'mismatch' } end
-  if done then return { state, answer, fence } end
+  if length then
+    -- Every byte of a string that passes a script is copied and hashed: a long one is read without.
+    return { state, length <= most and redis.call('HMGET', KEYS[1], 'answer')[1], r[7] }
+  end
   if token == ARGV[2] then
     redis.call('HSET', KEYS[1], 'lease', ends)
     redis.call('PEXPIRE', KEYS[1], retention)

@@ -34,8 +34,7 @@ impl Redis {
 
     pub fn run<T>(&mut self, command: &Command, read: impl FnOnce(&Reply<'_>) -> T) -> T {
         let mut bytes = Vec::new();
-        let scripts = all();
-        command.encode(&mut bytes, &scripts[command.script], true);
+        assert!(command.encode(&mut bytes, &all(), true));
         let reply = self.server.feed(&mut self.connection, &bytes, self.now);
         let (reply, rest) = resp::decode(&reply).unwrap();
         assert!(rest.is_empty());
@@ -48,6 +47,17 @@ impl Redis {
             Reply::Error(text) => Err(String::from_utf8_lossy(text).into_owned()),
             reply => Ok(outcome(Asked::from(operation), reply).unwrap()),
         })
+    }
+
+    /// What an acquire says of an answer, of which it returns at most so many bytes.
+    pub fn stored(&mut self, claim: &Claim, most: usize) -> Option<Found> {
+        let command = self.keys.acquire(claim, most);
+        self.run(&command, stored)
+    }
+
+    pub fn read(&mut self, claim: &Claim) -> Result<Option<Found>, Trouble> {
+        let command = self.keys.read(claim);
+        self.run(&command, |reply| read(reply, claim))
     }
 
     pub fn acquire(&mut self, claim: &Arc<Claim>) -> Acquired {
@@ -133,7 +143,7 @@ pub fn commit(claim: &Arc<Claim>, bytes: &[u8], event: Option<Event>) -> Commit 
         claim: Arc::clone(claim),
         fence: Some(7),
         kind: Kind::Answer,
-        bytes: bytes.to_vec(),
+        bytes: bytes.to_vec().into(),
         event,
     }
 }
@@ -141,7 +151,7 @@ pub fn commit(claim: &Arc<Claim>, bytes: &[u8], event: Option<Event>) -> Commit 
 pub fn answer(bytes: &[u8]) -> Acquired {
     Acquired::Completed {
         kind: Kind::Answer,
-        bytes: bytes.to_vec(),
+        bytes: bytes.to_vec().into(),
     }
 }
 

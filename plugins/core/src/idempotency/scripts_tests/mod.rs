@@ -175,9 +175,51 @@ fn a_tombstone_is_told_from_an_answer() {
     );
     let completed = Acquired::Completed {
         kind: Kind::Tombstone,
-        bytes: b"s".to_vec(),
+        bytes: b"s".to_vec().into(),
     };
     assert_eq!(redis.acquire(&claim(2)), completed);
+}
+
+#[test]
+fn a_long_answer_is_left_where_it_is_and_read_after_it() {
+    let mut redis = Redis::new();
+    let (short, long) = (vec![b's'; INLINE], vec![b'l'; INLINE + 1]);
+    let by = Some(claim(1).token.hex().into_bytes());
+    let left_there = Some(Found {
+        answer: None,
+        by: by.clone(),
+    });
+    let here = |bytes: &[u8]| {
+        Some(Found {
+            answer: Some(answer(bytes)),
+            by: by.clone(),
+        })
+    };
+    redis.fence(&claim(1));
+    redis.commit(&claim(1), &short, None);
+    assert_eq!(redis.stored(&claim(2), INLINE), here(&short));
+    assert_eq!(redis.stored(&claim(2), 0), left_there);
+    assert_eq!(redis.acquire(&claim(2)), answer(&short));
+    let other = claim_of(1, b"long", b"body");
+    assert_eq!(redis.read(&other), Ok(None), "nothing is there");
+    redis.fence(&other);
+    assert_eq!(redis.read(&other), Ok(None), "it is in flight");
+    redis.commit(&other, &long, None);
+    assert_eq!(redis.stored(&other, INLINE), left_there);
+    assert_eq!(redis.stored(&other, INLINE + 1), here(&long));
+    assert_eq!(redis.read(&other), Ok(here(&long)));
+    // Another request is told nothing of it, neither way.
+    let changed = claim_of(2, b"long", b"other");
+    assert_eq!(redis.acquire(&changed), Acquired::Mismatch);
+    assert_eq!(redis.read(&changed), Ok(None));
+    // Without its bytes it is no answer.
+    let record = redis.keys.record(&other.scope);
+    redis.plain(&[b"HDEL", &record, b"answer"]);
+    assert_eq!(redis.acquire(&other), Acquired::Corrupt);
+    assert_eq!(redis.read(&other), Ok(None));
+    redis.plain(&[b"SET", &record, b"text"]);
+    let command = redis.keys.read(&other);
+    assert!(redis.run(&command, |reply| matches!(reply, Reply::Error(_))));
 }
 
 #[test]
@@ -208,6 +250,11 @@ fn an_operator_resolves_what_is_unknown_and_nothing_else() {
         Resolved::Yes
     );
     assert_eq!(redis.acquire(&claim(2)), answer(b"by hand"));
+    let by_hand = Found {
+        answer: Some(answer(b"by hand")),
+        by: None,
+    };
+    assert_eq!(redis.read(&claim(2)), Ok(Some(by_hand)));
     assert_eq!(redis.ttl(&claim(1)), 60_000);
     // The holder comes back: its word is refused and counted.
     assert_eq!(redis.commit(&claim(1), b"late", None), SUPERSEDED);

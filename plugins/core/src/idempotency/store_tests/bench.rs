@@ -58,6 +58,14 @@ impl Bench {
         Self::of(vec![client], 1)
     }
 
+    /// Another gateway.
+    pub fn another(&mut self) -> usize {
+        let store = testing::redis_store(&settings());
+        self.clients.push(Client::Single(Box::new(store)));
+        self.ways.push(vec![Vec::new(); self.servers.len()]);
+        self.clients.len() - 1
+    }
+
     pub fn redlock(stores: usize) -> Self {
         Self::redlocks(1, stores)
     }
@@ -141,6 +149,24 @@ impl Bench {
         true
     }
 
+    /// An operation from its start to its end.
+    pub fn run(&mut self, client: usize, operation: &Operation) -> Result<Outcome, Trouble> {
+        self.start(client, operation);
+        let mut answers = Vec::new();
+        for _ in 0..5 {
+            for index in 0..self.servers.len() {
+                if self.away[index] {
+                    self.lose(client, index);
+                } else {
+                    while self.deliver(client, index) {}
+                }
+            }
+            answers.extend(self.collect(client));
+        }
+        assert_eq!(answers.len(), 1, "answered once");
+        answers.remove(0)
+    }
+
     /// A batch never reaches its store.
     pub fn lose(&mut self, client: usize, index: usize) {
         self.send(client, index);
@@ -177,22 +203,8 @@ impl Bench {
 impl Stage for Bench {
     /// The first client's.
     fn ask(&mut self, operation: &Operation) -> Result<Outcome, Trouble> {
-        self.start(0, operation);
-        let mut answers = Vec::new();
-        for _ in 0..5 {
-            for index in 0..self.servers.len() {
-                if self.away[index] {
-                    self.lose(0, index);
-                } else {
-                    while self.deliver(0, index) {}
-                }
-            }
-            answers.extend(self.collect(0));
-        }
-        assert_eq!(answers.len(), 1, "answered once");
-        answers.remove(0)
+        self.run(0, operation)
     }
-
     fn advance(&mut self, time: Duration) {
         self.now += time.as_nanos() * 1_000;
     }

@@ -5,10 +5,11 @@ pub mod suite;
 
 use super::*;
 use crate::idempotency::etcd::testing::EtcdStage;
-use crate::idempotency::store::{self, Kind};
+use crate::idempotency::store::{self, Commit, Kind};
 use crate::idempotency::{fingerprint, scope};
 use crate::redis::trouble;
 use bench::Bench;
+use std::time::Duration;
 use suite::{Stage, claim, commit};
 
 /// How many stores, and how many of them are away all the time.
@@ -106,11 +107,115 @@ fn an_answer_that_one_store_has_is_found() {
     bench.away(1, false);
     let retry = bench.ask(&Operation::Acquire(claim("k", 2)));
     let kind = Kind::Answer;
-    let bytes = b"made".to_vec();
+    let bytes = b"made".to_vec().into();
     assert_eq!(
         retry,
         Ok(Outcome::Acquire(Acquired::Completed { kind, bytes }))
     );
+}
+
+/// An attempt that takes the key and ends with a long answer, for which it knows its fence.
+fn commit_long(bench: &mut Bench, client: usize, token: u8, length: usize) {
+    let mine = claim("k", token);
+    let acquired = bench.run(client, &Operation::Acquire(mine.clone()));
+    let Ok(Outcome::Acquire(Acquired::Yours { fence })) = acquired else {
+        panic!("{acquired:?}")
+    };
+    let commit = Commit {
+        claim: mine,
+        fence: Some(fence),
+        kind: Kind::Answer,
+        bytes: vec![token; length].into(),
+        event: None,
+    };
+    let committed = bench.run(client, &Operation::Commit(Arc::new(commit)));
+    assert_eq!(committed, Ok(Outcome::Commit(Committed::Yes)));
+}
+
+/// A long answer of the first gateway, and another gateway that does not remember it.
+fn with_a_long_answer(length: usize) -> (Bench, usize) {
+    let mut bench = Bench::single();
+    commit_long(&mut bench, 0, 1, length);
+    let other = bench.another();
+    (bench, other)
+}
+
+/// Whether that is all that was told. (Not an equality: a difference would fill the screen.)
+fn is_answer(told: &[Result<Outcome, Trouble>], token: u8, length: usize) -> bool {
+    let answer = Acquired::Completed {
+        kind: Kind::Answer,
+        bytes: vec![token; length].into(),
+    };
+    *told == [Ok(Outcome::Acquire(answer))]
+}
+
+#[test]
+fn an_answer_is_read_once_and_remembered_then() {
+    let (mut bench, other) = with_a_long_answer(200_000);
+    for (client, rounds) in [(0, 1), (other, 2), (other, 1)] {
+        bench.start(client, &Operation::Acquire(claim("k", 2)));
+        for round in 1..=rounds {
+            assert_eq!(bench.collect(client), [], "round {round}");
+            assert!(bench.deliver(client, 0));
+        }
+        assert!(is_answer(&bench.collect(client), 1, 200_000));
+    }
+}
+
+#[test]
+fn what_comes_with_the_first_reply_depends_on_what_else_there_is_to_do() {
+    let (mut bench, other) = with_a_long_answer(10_000);
+    // Nothing else: at once.
+    bench.start(other, &Operation::Acquire(claim("k", 2)));
+    assert!(bench.deliver(other, 0));
+    assert!(is_answer(&bench.collect(other), 1, 10_000));
+    // Of two that come together the second has to be read.
+    let other = bench.another();
+    for token in 2..4 {
+        bench.start(other, &Operation::Acquire(claim("k", token)));
+    }
+    let mut rounds = Vec::new();
+    while bench.deliver(other, 0) {
+        rounds.push(bench.collect(other).len());
+    }
+    assert_eq!(rounds, [2], "the first one's is remembered by then");
+}
+
+#[test]
+fn an_answer_that_ends_before_it_is_read_is_asked_for_again() {
+    let (mut bench, other) = with_a_long_answer(200_000);
+    bench.start(other, &Operation::Acquire(claim("k", 2)));
+    assert!(bench.deliver(other, 0));
+    bench.forget(0);
+    assert!(bench.deliver(other, 0), "it is not there");
+    assert_eq!(bench.collect(other), []);
+    // A Redis that is empty does not know the script either.
+    while bench.deliver(other, 0) {}
+    assert!(yours(&bench.collect(other)[0]));
+    // What is remembered is of an execution that the key does not have any more.
+    let retry = Operation::Acquire(claim("k", 3));
+    let found = bench.run(0, &retry);
+    assert!(matches!(
+        found,
+        Ok(Outcome::Acquire(Acquired::InFlight { .. }))
+    ));
+    commit_long(&mut bench, other, 2, 20_000);
+    assert!(is_answer(&[bench.run(0, &retry)], 2, 20_000));
+}
+
+#[test]
+fn what_is_lost_while_a_long_answer_is_read_is_told_by_the_deadline() {
+    let (mut bench, other) = with_a_long_answer(200_000);
+    bench.start(other, &Operation::Acquire(claim("k", 2)));
+    assert!(bench.deliver(other, 0));
+    bench.lose(other, 0);
+    assert_eq!(bench.collect(other), [Err(Trouble::Timeout)]);
+    // Or the time is up before it can be asked for.
+    bench.start(other, &Operation::Acquire(claim("k", 3)));
+    assert!(bench.deliver(other, 0));
+    bench.advance(Duration::from_secs(1));
+    assert!(!bench.deliver(other, 0));
+    assert_eq!(bench.collect(other), [Err(Trouble::Timeout)]);
 }
 
 /// Three attempts at once, their operations delivered to the stores in any order.

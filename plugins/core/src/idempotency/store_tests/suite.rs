@@ -44,15 +44,16 @@ pub fn commit(claim: &Arc<Claim>, bytes: &[u8]) -> Operation {
         claim: claim.clone(),
         fence: Some(1),
         kind: Kind::Answer,
-        bytes: bytes.to_vec(),
+        bytes: bytes.to_vec().into(),
         event: None,
     }))
 }
 
-pub const ALL: [fn(&mut dyn Stage); 6] = [
+pub const ALL: [fn(&mut dyn Stage); 7] = [
     one_holds_a_key_until_it_is_released,
     a_lease_that_has_ended_frees_nothing,
     an_answer_is_there_for_all_and_never_changes,
+    a_long_answer_is_there_whole,
     only_the_holder_changes_a_record,
     another_request_never_gets_the_key,
     fences_grow,
@@ -115,7 +116,7 @@ fn an_answer_is_there_for_all_and_never_changes(stage: &mut dyn Stage) {
     }
     let made = Acquired::Completed {
         kind: Kind::Answer,
-        bytes: b"made".to_vec(),
+        bytes: b"made".to_vec().into(),
     };
     for token in 1..4 {
         assert_eq!(acquire(stage, "k", token), made);
@@ -128,6 +129,25 @@ fn an_answer_is_there_for_all_and_never_changes(stage: &mut dyn Stage) {
         Ok(Outcome::Release(Released::Lost))
     );
     assert_eq!(acquire(stage, "k", 4), made);
+}
+
+fn a_long_answer_is_there_whole(stage: &mut dyn Stage) {
+    for (key, length) in [("a", 8_192), ("b", 8_193), ("c", 100_000)] {
+        fence(stage, key, 1);
+        let mine = claim(key, 1);
+        let bytes: Vec<u8> = (0..length).map(|at: u32| (at % 251) as u8).collect();
+        let committed = stage.ask(&commit(&mine, &bytes));
+        assert_eq!(committed, Ok(Outcome::Commit(Committed::Yes)));
+        let kind = Kind::Answer;
+        let bytes = bytes.into();
+        let whole = Acquired::Completed { kind, bytes };
+        for token in 1..4 {
+            assert_eq!(acquire(stage, key, token), whole);
+        }
+        let other = claim_for(key, 2, b"another body");
+        let mismatch = Ok(Outcome::Acquire(Acquired::Mismatch));
+        assert_eq!(stage.ask(&Operation::Acquire(other)), mismatch);
+    }
 }
 
 fn only_the_holder_changes_a_record(stage: &mut dyn Stage) {

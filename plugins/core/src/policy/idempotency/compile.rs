@@ -135,6 +135,7 @@ pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
         },
         max_open: json.worker.max_open.get(),
         max_held: bytes(json.worker.max_held.0),
+        max_remembered: bytes(json.worker.max_remembered.0),
         gateway_buffer: bytes(json.gateway_buffer.0),
         records,
     })

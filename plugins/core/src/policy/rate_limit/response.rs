@@ -38,7 +38,8 @@ pub(super) struct ResponseJson {
     body: Option<Body>,
     /// The body's media type; only with `body`.
     content_type: Option<HeaderValue>,
-    /// More header fields. Those that frame the message (`content-length`, `connection` and their like) cannot be set.
+    /// More header fields. Those that frame the message (`content-length`, `connection` and their like), and those that the filter
+    /// writes itself (`retry-after`, `ratelimit`, `ratelimit-policy`, `x-ratelimit-*`), cannot be set.
     headers: Fields,
 }
 
@@ -161,8 +162,14 @@ fn field_name(name: &str) -> Result<String, String> {
         lower if FRAMING.contains(&lower) => Err(format!(
             "found header {name:?}, expected none that frames the message"
         )),
+        "retry-after" | "ratelimit" | "ratelimit-policy" => Err(own(name)),
+        lower if lower.starts_with("x-ratelimit-") => Err(own(name)),
         lower => Ok(lower.to_owned()),
     }
+}
+
+fn own(name: &str) -> String {
+    format!("found header {name:?}, expected none that the filter writes itself")
 }
 
 #[cfg(feature = "schema")]

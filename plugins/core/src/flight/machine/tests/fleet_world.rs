@@ -108,7 +108,7 @@ impl Fleet {
                 let sent = self.sent.entry((gateway, number)).or_default();
                 for (token, command) in worker.take_commands() {
                     let mut bytes = Vec::new();
-                    command.encode(&mut bytes, &scripts[command.script], true);
+                    assert!(command.encode(&mut bytes, &scripts, true));
                     sent.push_back((token, bytes));
                 }
             }

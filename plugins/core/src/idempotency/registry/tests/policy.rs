@@ -58,6 +58,7 @@ pub fn settings(route: Route) -> Settings {
         commit_order: CommitOrder::BeforeHeaders,
         max_open: 50,
         max_held: 1 << 20,
+        max_remembered: 1 << 20,
         gateway_buffer: 4_000,
     }
 }
@@ -72,5 +73,5 @@ pub fn redis(settings: &mut Settings) -> &mut Redis {
 
 /// One worker's records in Redis.
 pub fn redis_store(settings: &Settings) -> RedisStore {
-    RedisStore::new(settings, redis(&mut settings.clone()))
+    RedisStore::new(settings, redis(&mut settings.clone())).remembering(settings.max_remembered)
 }

@@ -198,6 +198,15 @@ const BUGS: &[Bug] = &[
         breaks: &[Verdict],
     },
     Bug {
+        name: "what is remembered of a key is replayed whatever answer it has now",
+        edits: &[edit(
+            "plugins/core/src/idempotency/remembered.rs",
+            "filter(|answer| answer.by == by)",
+            "filter(|answer| {on} || answer.by == by)",
+        )],
+        breaks: &[Replay],
+    },
+    Bug {
         name: "a tombstone is replayed as an empty answer",
         edits: &[edit(
             EXCHANGE,

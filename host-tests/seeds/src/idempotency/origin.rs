@@ -94,9 +94,10 @@ impl Book {
         };
         let mut body = match (status, rng.u8(..8)) {
             (204, _) => Vec::new(),
-            // The longer one is not returned by the script that finds it.
-            (_, 0) => vec!["long ".repeat([70, 1_700][rng.usize(..2)]); rng.usize(1..=3)],
+            (_, 0) => vec!["long ".repeat(70); rng.usize(1..=3)],
             (_, 1) => Vec::new(),
+            // Too long to be returned by the script that finds it, and to be remembered.
+            (_, 2) => vec![format!("{number} long ").repeat(1_200)],
             (_, pieces) => vec![format!("answer {number}, "); usize::from(pieces) % 3 + 1],
         };
         let length: usize = body.iter().map(String::len).sum();

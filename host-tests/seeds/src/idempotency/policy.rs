@@ -181,7 +181,7 @@ impl Policy {
             wait_ms: [0, 0, 30, 200, 1500][rng.usize(..5)],
             before_headers: rng.u8(..5) > 0,
             max_request_body: 200,
-            max_response_body: [rng.usize(60..=300), 20_000][usize::from(rng.u8(..4) == 0)],
+            max_response_body: [rng.usize(60..=300), 20_000][usize::from(rng.bool())],
             picky: rng.u8(..4) == 0,
             stores_timeouts: rng.u8(..4) == 0,
             delivers_unrecorded: rng.u8(..4) == 0,

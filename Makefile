@@ -3,14 +3,17 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test soak lint bench clean tools
+.PHONY: help demo build test test-build soak lint bench clean tools
+# Cargo has its own count of jobs.
+unexport MAKEFLAGS
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 WASM := wasm32-wasip1
 # Those that users load, and those of the tests.
 FILTERS := rate-limit resp-bridge
-# Compiled for size: they wait for others most of the time.
-SMALL_FILTERS := coalesce idempotency shard-route
+# Compiled for speed as far as the size allows, and for size.
+MEDIUM_FILTERS := shard-route
+SMALL_FILTERS := coalesce idempotency
 TEST_FILTERS := noop probe
 # A filter of more bytes than this is not built: every gateway compiles it at start.
 MAX_SIZE := 614400
@@ -26,6 +29,7 @@ build: ## Build the filters into dist/
 	    [ -d "$$(rustc --print sysroot)/lib/rustlib/$$target" ] || rustup target add "$$target"; \
 	done
 	@cargo build --release --target $(WASM) $(addprefix -p ,$(FILTERS) $(TEST_FILTERS))
+	@cargo build --profile medium --target $(WASM) $(addprefix -p ,$(MEDIUM_FILTERS))
 	@cargo build --profile small --target $(WASM) $(addprefix -p ,$(SMALL_FILTERS))
 	@mkdir -p dist/test
 	@install-wasm() { \
@@ -37,12 +41,20 @@ build: ## Build the filters into dist/
 	}; \
 	over=0; \
 	for name in $(FILTERS); do install-wasm "$$name" dist release; done; \
+	for name in $(MEDIUM_FILTERS); do install-wasm "$$name" dist medium; done; \
 	for name in $(SMALL_FILTERS); do install-wasm "$$name" dist small; done; \
 	for name in $(TEST_FILTERS); do install-wasm "$$name" dist/test release; done; \
 	exit "$$over"
 
-test: lint build tools ## Lint, build, and run every test, those on a real Envoy and Redis too
-	@$(with-test-tools) cargo test --workspace --features sluice-core/schema
+TESTS := --workspace --features sluice-core/schema
+
+test: tools ## Lint, build, and run every test, those on a real Envoy and Redis too
+	@$(MAKE) --no-print-directory -j2 test-build build
+	@$(with-test-tools) cargo test $(TESTS)
+
+# Beside the filters: the end of each has work for one core only.
+test-build: lint
+	@cargo test -q --no-run $(TESTS)
 
 FILTER ?= rate-limit
 SEEDS ?= 1000000

@@ -59,14 +59,14 @@ impl Headers {
 
     /// Every value of `name` (lower case), in order.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter()
-            .filter_map(move |(key, value)| (key == name.as_bytes()).then_some(value))
+        let mut pairs = self.iter();
+        std::iter::from_fn(move || pairs.next_of(name.as_bytes()))
     }
 
     /// The first value of `name` (lower case).
     #[must_use]
     pub fn first(&self, name: &str) -> Option<&[u8]> {
-        self.all(name).next()
+        self.iter().next_of(name.as_bytes())
     }
 }
 
@@ -85,19 +85,38 @@ impl<'a> Iterator for Iter<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (name_length, rest) = self.lengths.split_first_chunk::<4>()?;
-        let (value_length, rest) = rest.split_first_chunk::<4>()?;
-        self.lengths = rest;
-        let (name, bytes) = closed_by_nul(self.bytes, *name_length)?;
-        let (value, bytes) = closed_by_nul(bytes, *value_length)?;
-        self.bytes = bytes;
-        Some((name, value))
+        let (name, pair) = self.next_pair()?;
+        Some((pair.get(..name)?, value(pair, name)?))
     }
 }
 
-fn closed_by_nul(bytes: &[u8], length: [u8; 4]) -> Option<(&[u8], &[u8])> {
-    let (text, rest) = bytes.split_at_checked(u32::from_le_bytes(length) as usize)?;
-    Some((text, rest.get(1..)?))
+impl<'a> Iter<'a> {
+    /// The value of the next pair of this name. Every request pays for this several times over: a name of another length is
+    /// not even looked at.
+    fn next_of(&mut self, wanted: &[u8]) -> Option<&'a [u8]> {
+        loop {
+            let (name, pair) = self.next_pair()?;
+            if name == wanted.len() && pair.starts_with(wanted) {
+                return value(pair, name);
+            }
+        }
+    }
+
+    /// The length of the next pair's name, and the pair: the name, a NUL, the value, a NUL.
+    fn next_pair(&mut self) -> Option<(usize, &'a [u8])> {
+        let (lengths, rest) = self.lengths.split_first_chunk::<8>()?;
+        let [a, b, c, d, e, f, g, h] = *lengths;
+        let name = u32::from_le_bytes([a, b, c, d]) as usize;
+        let value = u32::from_le_bytes([e, f, g, h]) as usize;
+        let length = name.checked_add(value)?.checked_add(2)?;
+        let (pair, bytes) = self.bytes.split_at_checked(length)?;
+        (self.lengths, self.bytes) = (rest, bytes);
+        Some((name, pair))
+    }
+}
+
+fn value(pair: &[u8], name: usize) -> Option<&[u8]> {
+    pair.get(name + 1..pair.len().checked_sub(1)?)
 }
 
 #[cfg(test)]

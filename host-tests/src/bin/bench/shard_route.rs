@@ -1,6 +1,6 @@
 //! Shard routing, with few shards and with many.
 
-use crate::edits::{answer_directly, with_every_callback};
+use crate::edits::{answer_directly, reading, with_every_callback};
 use crate::measure::{BASELINE, Effort, Load, Variants};
 use host_tests::config::Config;
 use host_tests::gateway::{Builder, Gateway, Route};
@@ -64,6 +64,19 @@ fn variants(origin: SocketAddr, direct: bool, picked: &[String]) -> Variants<'_>
                 .route(Route::ShardRoute)
                 .wasm("noop")
                 .edit(with_every_callback)
+                .edit(move |config| route_to_shard(config, origin))
+        }),
+    );
+    // What no filter that does this can do without.
+    add(
+        "wasm that asks for as much, and decides nothing",
+        None,
+        Box::new(move || {
+            Gateway::builder()
+                .route(Route::ShardRoute)
+                .wasm("noop")
+                .edit(with_every_callback)
+                .edit(|config| reading(config, "/route"))
                 .edit(move |config| route_to_shard(config, origin))
         }),
     );

@@ -13,6 +13,19 @@ pub struct Part {
     pub content_range: String,
 }
 
+impl Part {
+    /// The fields of a 206 in place of a stored answer, from what [`super::hit_fields`] gave: a sum over what is sent is no
+    /// sum over the part.
+    #[must_use]
+    pub fn fields(&self, hit: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut fields = hit;
+        fields.retain(|(name, _)| name != b"content-digest" && name != b"content-md5");
+        let range = self.content_range.as_bytes().to_vec();
+        fields.push((b"content-range".to_vec(), range));
+        fields
+    }
+}
+
 /// The part of a stored answer that a GET asks for. `None`: it gets all of it, since it names no range, or several, or
 /// one that cannot be had, or the answer has none (RFC 9110, 14.2, lets a server ignore the field).
 #[must_use]

@@ -19,7 +19,7 @@ pub const MAX_VALUE_BYTES: usize = 4096;
 pub const MAX_KEY_PARTS: usize = 8;
 
 /// Bytes of the length before a value.
-const LENGTH: usize = 4;
+pub(super) const LENGTH: usize = 4;
 
 /// A list of parts that together name a client.
 #[derive(Debug, Clone)]
@@ -137,7 +137,7 @@ impl Key {
         for (index, part) in self.parts.iter().enumerate() {
             let appended = part.append(request, client_ip, out);
             let appended = match (appended, &self.default) {
-                (Err(Reason::Absent), Some(default)) => append(out, default.iter().copied()),
+                (Err(Reason::Absent), Some(default)) => append(out, default),
                 (appended, _) => appended,
             };
             if let Err(reason) = appended {
@@ -248,38 +248,30 @@ impl Key {
 pub(crate) fn subject<'a>(values: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>, Reason> {
     let mut out = Vec::new();
     for value in values {
-        append(&mut out, value.iter().copied())?;
+        append(&mut out, value)?;
     }
     Ok(out)
 }
 
 /// Appends one value with its length before it.
-pub(super) fn append(out: &mut Vec<u8>, value: impl Iterator<Item = u8>) -> Result<(), Reason> {
-    let start = out.len();
-    out.extend_from_slice(&[0; LENGTH]);
-    let before = out.len();
-    // One more than may be, to tell; never the whole of what a client sends.
-    out.extend(value.take(MAX_VALUE_BYTES + 1));
-    let length = out.len() - before;
-    let outcome = match length {
-        0 => Err(Reason::Absent),
-        1..=MAX_VALUE_BYTES => Ok(()),
-        _ => Err(Reason::TooLong),
-    };
-    match (outcome, out.get_mut(start..before)) {
-        (Ok(()), Some(prefix)) => {
-            prefix.copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
-        }
-        _ => out.truncate(start),
+pub(super) fn append(out: &mut Vec<u8>, value: &[u8]) -> Result<(), Reason> {
+    if value.is_empty() {
+        return Err(Reason::Absent);
     }
-    outcome
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(Reason::TooLong);
+    }
+    let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(value);
+    Ok(())
 }
 
 /// Appends an address: 4 or 16 bytes.
 pub(super) fn append_address(out: &mut Vec<u8>, address: IpAddr) -> Result<(), Reason> {
     match address {
-        IpAddr::V4(v4) => append(out, v4.octets().into_iter()),
-        IpAddr::V6(v6) => append(out, v6.octets().into_iter()),
+        IpAddr::V4(v4) => append(out, &v4.octets()),
+        IpAddr::V6(v6) => append(out, &v6.octets()),
     }
 }
 

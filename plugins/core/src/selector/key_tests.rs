@@ -215,7 +215,7 @@ proptest! {
         let join = |values: &[Vec<u8>]| {
             let mut out = Vec::new();
             for value in values {
-                append(&mut out, value.iter().copied()).unwrap();
+                append(&mut out, value).unwrap();
             }
             out
         };

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::jwt::JwtClaim;
-use super::key::{MAX_VALUE_BYTES, Reason, append, append_address};
+use super::key::{LENGTH, MAX_VALUE_BYTES, Reason, append, append_address};
 use super::name::HeaderName;
 use super::path::{Template, is_variable_name};
 use super::{ClientIp, Request, uri};
@@ -103,17 +103,17 @@ impl Part {
         match self {
             Self::Header(Short(part)) if part.duplicates == Duplicates::First => {
                 let value = request.first(part.name.as_str()).ok_or(Reason::Absent)?;
-                append(out, cased(value.iter().copied(), part.lowercase))
+                append_cased(out, &value, part.lowercase)
             }
             Self::Header(Short(part)) => {
                 let value = part.duplicates.choose(headers().all(part.name.as_str()))?;
-                append(out, cased(value.iter().copied(), part.lowercase))
+                append_cased(out, value, part.lowercase)
             }
             Self::Cookie(Short(part)) => {
                 let copies = uri::cookies(headers())
                     .filter_map(|(name, value)| (name == part.name.0.as_bytes()).then_some(value));
                 let value = part.duplicates.choose(copies)?;
-                append(out, cased(value.iter().copied(), part.lowercase))
+                append_cased(out, value, part.lowercase)
             }
             Self::Query(Short(part)) => {
                 let copies = uri::parameters(headers()).filter_map(|(name, value)| {
@@ -122,30 +122,28 @@ impl Part {
                         .then_some(value)
                 });
                 let value = part.duplicates.choose(copies)?;
-                append(out, cased(uri::decoded(value, true), part.lowercase))
+                append_cased(out, &decoded(value, true), part.lowercase)
             }
             Self::Path(Short(part)) => {
                 let path = uri::normalized(uri::raw_path(headers()));
                 let template = part.template.as_ref().ok_or(Reason::Absent)?;
                 let value = template.variable(&path, &part.variable.0);
-                append(out, uri::decoded(value.ok_or(Reason::Absent)?, false))
+                append(out, &decoded(value.ok_or(Reason::Absent)?, false))
             }
             Self::ClientIp => {
                 append_address(out, client_ip.resolve(request).ok_or(Reason::Absent)?)
             }
-            Self::JwtClaim(Short(claim)) => {
-                append(out, claim.value(request)?.into_bytes().into_iter())
-            }
+            Self::JwtClaim(Short(claim)) => append(out, claim.value(request)?.as_bytes()),
             Self::Consumer => {
                 let value = Duplicates::Deny.choose(headers().all(CONSUMER))?;
-                append(out, value.iter().copied())
+                append(out, value)
             }
             Self::Property(PropertyPath(path)) => {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 let value = request.property(&path).ok_or(Reason::Absent)?;
-                append(out, value.into_iter())
+                append(out, &value)
             }
-            Self::Const(ConstValue(value)) => append(out, value.bytes()),
+            Self::Const(ConstValue(value)) => append(out, value.as_bytes()),
         }
     }
 
@@ -168,11 +166,11 @@ impl Part {
                     "found {value:?}, expected {constant:?}, as the part is constant"
                 ));
             }
-            Self::Header(Short(part)) => append(out, cased(value.bytes(), part.lowercase)),
+            Self::Header(Short(part)) => append_cased(out, value.as_bytes(), part.lowercase),
             Self::Cookie(Short(part)) | Self::Query(Short(part)) => {
-                append(out, cased(value.bytes(), part.lowercase))
+                append_cased(out, value.as_bytes(), part.lowercase)
             }
-            _ => append(out, value.bytes()),
+            _ => append(out, value.as_bytes()),
         };
         appended.map_err(|reason| {
             let found = match reason {
@@ -224,15 +222,21 @@ impl PathPart {
     }
 }
 
-/// The bytes, in lower case if asked for.
-fn cased(value: impl Iterator<Item = u8>, lowercase: bool) -> impl Iterator<Item = u8> {
-    value.map(move |byte| {
-        if lowercase {
-            byte.to_ascii_lowercase()
-        } else {
-            byte
-        }
-    })
+/// Appends a value, in lower case if asked for.
+fn append_cased(out: &mut Vec<u8>, value: &[u8], lowercase: bool) -> Result<(), Reason> {
+    let start = out.len();
+    append(out, value)?;
+    if lowercase && let Some(appended) = out.get_mut(start + LENGTH..) {
+        appended.make_ascii_lowercase();
+    }
+    Ok(())
+}
+
+/// One byte more than may be, to tell; never the whole of what a client sends.
+fn decoded(value: &[u8], plus_is_space: bool) -> Vec<u8> {
+    uri::decoded(value, plus_is_space)
+        .take(MAX_VALUE_BYTES + 1)
+        .collect()
 }
 
 /// A header, with how to read it.

@@ -64,3 +64,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_part_has_the_fields_of_the_whole_but_no_sum_over_it() {
+    let field = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+    let part = Part {
+        bytes: 1..4,
+        content_range: "bytes 1-3/6".to_owned(),
+    };
+    let fields = part.fields(vec![
+        field("etag", "\"a\""),
+        field("content-digest", "sha-256=:x:"),
+        field("content-md5", "x"),
+        field("repr-digest", "sha-256=:x:"),
+    ]);
+    let expected = [
+        field("etag", "\"a\""),
+        field("repr-digest", "sha-256=:x:"),
+        field("content-range", "bytes 1-3/6"),
+    ];
+    assert_eq!(fields, expected);
+}

@@ -84,8 +84,7 @@ impl<S: SharedData + Clone, P: Posts> Machine<S, P> {
                     body: Rc::clone(&answer.body),
                 },
                 Some(part) => {
-                    let range = part.content_range.into_bytes();
-                    fields.push((b"content-range".to_vec(), range));
+                    let fields = part.fields(fields);
                     let body = answer.body.get(part.bytes).unwrap_or_default();
                     Reply {
                         status: 206,

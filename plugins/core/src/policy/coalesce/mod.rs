@@ -124,15 +124,21 @@ impl Coalesce {
         routes.find(|(_, route)| route.matcher.matches(request))
     }
 
-    /// The keys that a target (`:path`) at the request's authority has on any route: what is invalidated there. A
-    /// request that changes something need not match the route of those that read.
+    /// The keys that a target (`:path`) at the request's authority has on any route and by either scheme: what is
+    /// invalidated there. A request that changes something need not match the route of those that read, nor come in by the
+    /// same door.
     #[must_use]
     pub fn uri_keys(&self, request: &Headers, target: &[u8]) -> Vec<Vec<u8>> {
+        let authority = request.first(":authority").unwrap_or_default();
         let mut keys = Vec::new();
-        for route in &self.routes {
-            let key = cache::uri_key(request, target, &route.rule.query);
-            if !keys.contains(&key) {
-                keys.push(key);
+        for scheme in ["http", "https"] {
+            let there = [(":scheme", scheme.as_bytes()), (":authority", authority)];
+            let there = Headers::from_pairs(&there);
+            for route in &self.routes {
+                let key = cache::uri_key(&there, target, &route.rule.query);
+                if !keys.contains(&key) {
+                    keys.push(key);
+                }
             }
         }
         keys

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cache::{Parameters, Query, Rule, Ttl};
+use crate::headers::Headers;
 use crate::policy::examples;
 use crate::selector::testing::Fake;
 
@@ -227,18 +228,22 @@ fn what_is_missing_from_a_key_is_what_the_policy_takes_it_for() {
 }
 
 #[test]
-fn what_is_invalidated_has_the_keys_of_every_route() {
+fn what_is_invalidated_has_the_keys_of_every_route_and_scheme() {
     let policy = example(2);
     let request = get("/v1/search/x?q=1&utm_a=2&z=3", &[]);
     let target = b"/v1/search/x?q=1&utm_a=2&z=3";
     let keys = policy.uri_keys(&request.headers, target);
-    assert_eq!(keys.len(), 2);
-    for route in &policy.routes {
-        let key = crate::cache::uri_key(&request.headers, target, &route.rule.query);
-        assert!(keys.contains(&key));
+    assert_eq!(keys.len(), 4);
+    let authority = request.headers.first(":authority").unwrap();
+    for scheme in [&b"http"[..], b"https"] {
+        let there = Headers::from_pairs(&[(":scheme", scheme), (":authority", authority)]);
+        for route in &policy.routes {
+            let key = crate::cache::uri_key(&there, target, &route.rule.query);
+            assert!(keys.contains(&key));
+        }
     }
     let same = example(0).uri_keys(&request.headers, target);
-    assert_eq!(same.len(), 1);
+    assert_eq!(same.len(), 2);
 }
 
 #[test]

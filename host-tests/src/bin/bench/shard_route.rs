@@ -56,29 +56,19 @@ fn variants(origin: SocketAddr, direct: bool, picked: &[String]) -> Variants<'_>
             shard::gateway(&[(origin, origin); 4], &policy)
         })
     };
-    add(
-        BASELINE,
-        None,
-        Box::new(move || {
-            Gateway::builder()
-                .route(Route::ShardRoute)
-                .wasm("noop")
-                .edit(with_every_callback)
-                .edit(move |config| route_to_shard(config, origin))
-        }),
-    );
+    let without = move || {
+        Gateway::builder()
+            .route(Route::ShardRoute)
+            .wasm("noop")
+            .edit(with_every_callback)
+            .edit(move |config| route_to_shard(config, origin))
+    };
+    add(BASELINE, None, Box::new(without));
     // What no filter that does this can do without.
     add(
         "wasm that asks for as much, and decides nothing",
         None,
-        Box::new(move || {
-            Gateway::builder()
-                .route(Route::ShardRoute)
-                .wasm("noop")
-                .edit(with_every_callback)
-                .edit(|config| reading(config, "/route"))
-                .edit(move |config| route_to_shard(config, origin))
-        }),
+        Box::new(move || without().edit(|config| reading(config, "/route"))),
     );
     add(
         "shard-route, 4 shards",

@@ -1,5 +1,7 @@
 //! Which requests a rule is for.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Deserializer};
 
 use super::name::{HeaderName, Pattern, is_token};
@@ -44,7 +46,12 @@ impl Matcher {
         if self.is_empty() {
             return true;
         }
-        let path = uri::normalized(uri::raw_path(request.headers()));
+        // Many say nothing of it, and are asked at every request.
+        let path = if self.speaks_of_paths() {
+            uri::normalized(uri::raw_path(request.headers()))
+        } else {
+            Cow::default()
+        };
         self.matches_with(request, &path)
     }
 
@@ -73,6 +80,12 @@ impl Matcher {
             || self.not.as_deref().is_some_and(Self::speaks_of_methods)
     }
 
+    fn speaks_of_paths(&self) -> bool {
+        self.path.is_some()
+            || self.any.iter().any(Self::speaks_of_paths)
+            || self.not.as_deref().is_some_and(Self::speaks_of_paths)
+    }
+
     fn is_empty(&self) -> bool {
         self.methods.is_empty()
             && self.path.is_none()
@@ -82,9 +95,9 @@ impl Matcher {
     }
 
     fn matches_with(&self, request: &impl Request, path: &[u8]) -> bool {
-        let headers = request.headers();
         (self.methods.is_empty()
-            || headers
+            || request
+                .headers()
                 .first(":method")
                 .is_some_and(|method| self.methods.iter().any(|m| m.0.as_bytes() == method)))
             && self.path.as_ref().is_none_or(|kind| kind.matches(path))

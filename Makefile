@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help demo build test test-build soak lint bench clean tools
 # Cargo has its own count of jobs.
-unexport MAKEFLAGS
+unexport MAKEFLAGS MFLAGS
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 WASM := wasm32-wasip1

@@ -85,7 +85,9 @@ fn what_is_required_of_caches_is_kept() {
         "stale_if_error": "1m",
         "refresh": {"cluster": "origin"},
     });
-    let cached = gateway(origin.address(), route).edit(any_method_in_time).start();
+    let cached = gateway(origin.address(), route)
+        .edit(any_method_in_time)
+        .start();
     let address = origin.address();
     let plain = Gateway::builder()
         .wasm("noop")

@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-build soak lint bench clean tools
+.PHONY: help demo build test test-build soak lint bench clean targets tools
 # Cargo has its own count of jobs.
 unexport MAKEFLAGS MFLAGS
 
@@ -11,7 +11,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 WASM := wasm32-wasip1
 # Those that users load, and those of the tests.
 FILTERS := rate-limit resp-bridge
-# Compiled for speed as far as the size allows, and for size.
+# These would be too large if they were compiled for speed: the first a little, the others by much.
 MEDIUM_FILTERS := shard-route
 SMALL_FILTERS := coalesce idempotency
 TEST_FILTERS := noop probe
@@ -24,10 +24,7 @@ help: ## This list
 demo: build tools ## See the filters at work on a real Envoy
 	@$(with-tools) cargo run --profile tools -p host-tests --bin demo
 
-build: ## Build the filters into dist/
-	@for target in $(WASM) wasm32-unknown-unknown; do \
-	    [ -d "$$(rustc --print sysroot)/lib/rustlib/$$target" ] || rustup target add "$$target"; \
-	done
+build: targets ## Build the filters into dist/
 	@cargo build --release --target $(WASM) $(addprefix -p ,$(FILTERS) $(TEST_FILTERS))
 	@cargo build --profile medium --target $(WASM) $(addprefix -p ,$(MEDIUM_FILTERS))
 	@cargo build --profile small --target $(WASM) $(addprefix -p ,$(SMALL_FILTERS))
@@ -48,7 +45,8 @@ build: ## Build the filters into dist/
 
 TESTS := --workspace --features sluice-core/schema
 
-test: tools ## Lint, build, and run every test, those on a real Envoy and Redis too
+# The targets before: two cargos at once must not find that they are missing.
+test: tools targets ## Lint, build, and run every test, those on a real Envoy and Redis too
 	@$(MAKE) --no-print-directory -j2 test-build build
 	@$(with-test-tools) cargo test $(TESTS)
 
@@ -81,6 +79,11 @@ with-tools = SLUICE_ENVOY="$$(host-tests/tools/get-envoy.sh)" SLUICE_REDIS="$$(h
 # Most tests on a real Envoy wait for something most of the time: with one thread for each core the cores are idle.
 with-test-tools = RUST_TEST_THREADS="$$((2 * $$(nproc)))" $(with-tools) SLUICE_CACHE_TESTS="$$(host-tests/tools/get-cache-tests.sh)" \
     SLUICE_ETCD="$$(host-tests/tools/get-etcd.sh)"
+
+targets:
+	@for target in $(WASM) wasm32-unknown-unknown; do \
+	    [ -d "$$(rustc --print sysroot)/lib/rustlib/$$target" ] || rustup target add "$$target"; \
+	done
 
 tools:
 	@host-tests/tools/get-envoy.sh

@@ -131,7 +131,7 @@ fn resolution(
     let stored = Stored {
         status,
         fields,
-        body,
+        body: body.into(),
     };
     let at_rest = policy.at_rest.settings(environment).map_err(Refusal::No)?;
     let mut nonce = [0; 24];

@@ -63,7 +63,7 @@ pub fn one(
         };
     };
     let at_rest = policy.at_rest.settings(environment).map_err(Refusal::No)?;
-    let opened = at_rest.open(bytes, *kind, &policy.keys().record(scope));
+    let opened = at_rest.open(&bytes.clone().into(), *kind, &policy.keys().record(scope));
     let Ok(Stored {
         status,
         fields,

@@ -98,6 +98,6 @@ fn answer(body: &[u8]) -> Stored {
     Stored {
         status: 201,
         fields: vec![(b"x-charge".to_vec(), b"17".to_vec())],
-        body: body.to_vec(),
+        body: body.to_vec().into(),
     }
 }

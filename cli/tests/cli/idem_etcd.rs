@@ -165,7 +165,7 @@ fn what_an_operator_knows_is_what_retries_get() {
         (record.fingerprint, record.started),
         ("7".repeat(64), Some(5))
     );
-    let stored = Stored::from_bytes(&bytes).unwrap();
+    let stored = Stored::from_bytes(&bytes.into()).unwrap();
     assert_eq!((stored.status, stored.fields.len()), (201, 1));
     assert_ne!(desk.kv(&done).unwrap().lease, 0);
     let (_, shown, _) = desk.idem(&["show", &done]);

@@ -32,10 +32,10 @@ impl<T> Near<T> {
     /// Keeps an entry of `size` bytes in the place of the one that the hash has; others that were not used for long go.
     pub fn put(&mut self, hash: u64, entry: Rc<T>, size: usize) {
         self.remove(hash);
-        let size = size.saturating_add(OVERHEAD);
-        if size > self.max_bytes {
+        if !self.fits(size) {
             return;
         }
+        let size = size + OVERHEAD;
         self.entries.put(hash, (entry, size));
         self.bytes += size;
         while self.bytes > self.max_bytes
@@ -43,6 +43,12 @@ impl<T> Near<T> {
         {
             self.bytes -= size;
         }
+    }
+
+    /// Whether there can be room for an entry of `size` bytes.
+    #[must_use]
+    pub fn fits(&self, size: usize) -> bool {
+        size.saturating_add(OVERHEAD) <= self.max_bytes
     }
 
     pub fn remove(&mut self, hash: u64) {

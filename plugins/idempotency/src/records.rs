@@ -2,6 +2,7 @@
 
 use crate::metrics::Metrics;
 use crate::ways::Ways;
+use bytes::Bytes;
 use sluice_core::gcra::Ps;
 use sluice_core::idempotency::etcd::{EtcdStore, Reply, Request};
 use sluice_core::idempotency::settings::{self, Settings};
@@ -77,8 +78,7 @@ impl Records {
     pub fn replied(&mut self, token: u32, headers: usize, body: usize, now: Ps) {
         match self {
             Self::Redis(ways) => {
-                let reply = callout::reply(headers, body);
-                ways.replied(token, reply.as_deref().map_err(|trouble| *trouble), now);
+                ways.replied(token, callout::reply(headers, body).map(Bytes::from), now);
             }
             Self::Etcd { store, .. } => {
                 let response = callout::response(headers, body);

@@ -2,6 +2,7 @@
 //! store of that link.
 
 use crate::metrics::Metrics;
+use bytes::Bytes;
 use sluice_core::gcra::Ps;
 use sluice_core::idempotency::redis_store::RedisStore;
 use sluice_core::idempotency::redlock::Redlock;
@@ -70,9 +71,9 @@ impl Ways {
     }
 
     /// A callout has come to its end. The gateway gives each callout a token of its own, so one store at most knows it.
-    pub fn replied(&mut self, token: u32, reply: Result<&[u8], Trouble>, now: Ps) {
+    pub fn replied(&mut self, token: u32, reply: Result<Bytes, Trouble>, now: Ps) {
         for store in self.stores.stores() {
-            store.replied(token, reply, now);
+            store.replied(token, reply.clone(), now);
         }
     }
 
@@ -99,7 +100,7 @@ impl Ways {
     fn each(&mut self, now: Ps, mut ended: impl FnMut(&mut Link, &RedisStore) -> Ended) {
         for (link, store) in self.links.iter_mut().zip(self.stores.stores()) {
             for (token, reply) in ended(link, store) {
-                store.replied(token, reply.as_deref().map_err(|trouble| *trouble), now);
+                store.replied(token, reply.map(Bytes::from), now);
             }
         }
     }

@@ -58,13 +58,13 @@ fn what_was_carried_out_gets_its_answer_and_the_late_gateway_is_refused() {
     let Value::BulkString(bytes) = &parts[0] else {
         panic!("{parts:?}")
     };
-    let stored = Stored::from_bytes(bytes).unwrap();
+    let stored = Stored::from_bytes(&bytes.clone().into()).unwrap();
     assert_eq!((word.as_str(), stored.status), ("answer", 201));
     assert_eq!(
         stored.fields,
         [(b"content-type".to_vec(), b"application/json".to_vec())]
     );
-    assert_eq!(stored.body, b"{\"charge\": 17}");
+    assert_eq!(&stored.body[..], b"{\"charge\": 17}");
     let late = desk
         .store
         .commit(&claim, Kind::Answer, answer(b"late").to_bytes(), None);

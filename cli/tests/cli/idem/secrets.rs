@@ -50,8 +50,11 @@ fn an_answer_is_sealed_where_the_policy_has_keys() {
         .settings(|_| Some(KEY.to_owned()))
         .unwrap();
     let record = settings.keys().record(&claim.scope);
-    let opened = settings.at_rest.open(bytes, Kind::Answer, &record).unwrap();
-    assert_eq!(opened.body, b"secret");
+    let opened = settings
+        .at_rest
+        .open(&bytes.clone().into(), Kind::Answer, &record)
+        .unwrap();
+    assert_eq!(&opened.body[..], b"secret");
     let shown = desk.idem(&["show", &digits]);
     assert!(shown.out.contains("body       6 bytes"), "{}", shown.out);
     desk.environment = vec![(

@@ -212,7 +212,7 @@ const BUGS: &[Bug] = &[
             EXCHANGE,
             "(Ok(Stored { status, .. }), Kind::Tombstone) => {",
             "(Ok(Stored { status, .. }), Kind::Tombstone) => {
-                    if {on} { return self.answer(Answer::replay(Stored { status, fields: vec![], body: vec![] }), cx); }",
+                    if {on} { return self.answer(Answer::replay(Stored { status, fields: vec![], body: <_>::default() }), cx); }",
         )],
         breaks: &[Replay],
     },

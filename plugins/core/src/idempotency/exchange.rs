@@ -21,6 +21,7 @@ use super::store::{self, Acquired, Claim, Commit, Committed, Kind, Operation, Ou
 use super::stored::{Corrupt, Field, Stored};
 use crate::gcra::{PS_PER_S, Ps};
 use crate::redis::trouble::Trouble;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +103,7 @@ enum State {
     /// The answer arrives.
     Collecting {
         stored: Stored,
+        body: Vec<u8>,
         event: Option<store::Event>,
     },
     /// The answer is being stored; `again`: when it is to be tried once more.
@@ -188,7 +190,7 @@ impl Exchange {
     /// Bytes of an answer that are kept.
     pub fn held(&self) -> usize {
         match &self.state {
-            State::Collecting { stored, .. } => stored.body.len(),
+            State::Collecting { body, .. } => body.len(),
             State::Committing { commit, .. } => commit.bytes.len(),
             _ => 0,
         }
@@ -290,7 +292,7 @@ impl Exchange {
         self.refuse(problem, cx);
     }
 
-    fn open(&self, kind: Kind, bytes: &[u8], cx: &Context<'_>) -> Result<Stored, Corrupt> {
+    fn open(&self, kind: Kind, bytes: &Bytes, cx: &Context<'_>) -> Result<Stored, Corrupt> {
         let record = cx.keys.record(&self.claim.scope);
         cx.at_rest.open(bytes, kind, &record)
     }

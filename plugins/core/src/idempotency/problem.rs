@@ -3,6 +3,7 @@
 
 use super::stored::{Field, Stored};
 use crate::redis::resp::decimal;
+use bytes::Bytes;
 
 /// Marks a replay (`true`), so that a client can tell it from a first answer.
 pub const REPLAYED: &str = "idempotency-replayed";
@@ -15,7 +16,7 @@ pub const STATUS: &str = "idempotency-status";
 pub struct Answer {
     pub status: u16,
     pub fields: Vec<Field>,
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 impl Answer {
@@ -50,7 +51,7 @@ impl Answer {
         Self {
             status: problem.status(),
             fields,
-            body: problem.body(),
+            body: problem.body().into(),
         }
     }
 }
@@ -229,10 +230,10 @@ mod tests {
         let stored = Stored {
             status: 201,
             fields: vec![field("x", b"1")],
-            body: b"made".to_vec(),
+            body: "made".into(),
         };
         let answer = Answer::replay(stored);
-        assert_eq!((answer.status, answer.body.as_slice()), (201, &b"made"[..]));
+        assert_eq!((answer.status, &answer.body[..]), (201, &b"made"[..]));
         assert_eq!(
             answer.fields,
             [field("x", b"1"), field("idempotency-replayed", b"true")]

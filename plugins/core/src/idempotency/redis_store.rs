@@ -5,7 +5,7 @@
 //! asked for again then, until the operation's deadline. An answer that the worker remembers is not read at all.
 
 use super::remembered::Remembered;
-use super::scripts::{self, Asked, Found, INLINE, Keys};
+use super::scripts::{self, Asked, INLINE, Keys};
 use super::settings::{Redis, Settings};
 use super::store::{Acquired, Claim, Commit, Committed, Operation, Outcome, Store};
 use crate::gcra::Ps;
@@ -13,6 +13,7 @@ use crate::redis::command::Command;
 use crate::redis::pipe::{Batch, Pipe};
 use crate::redis::resp::Reply;
 use crate::redis::trouble::Trouble;
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// The same where Redis has nothing else to do: then a second round is what costs more.
@@ -48,22 +49,28 @@ enum Said {
 }
 
 impl Step {
-    fn replied(self, reply: &Reply<'_>, remembered: &mut Remembered) -> Result<Said, Trouble> {
+    /// `body` is what the reply came in.
+    fn replied(
+        self,
+        reply: &Reply<'_>,
+        body: &Bytes,
+        remembered: &mut Remembered,
+    ) -> Result<Said, Trouble> {
         match self {
-            Self::Acquire(acquiring) => acquiring.replied(reply, remembered),
+            Self::Acquire(acquiring) => acquiring.replied(reply, body, remembered),
             Self::Commit(commit) => {
-                let outcome = scripts::outcome(Asked::Commit, reply)?;
-                if outcome != Outcome::Commit(Committed::Superseded) {
-                    let (kind, bytes) = (commit.kind, Arc::clone(&commit.bytes));
-                    let found = Found {
-                        answer: Some(Acquired::Completed { kind, bytes }),
-                        by: Some(commit.claim.token.hex().into_bytes()),
-                    };
-                    remember(remembered, &commit.claim, &found);
+                let outcome = scripts::outcome(Asked::Commit, reply, body)?;
+                let Commit {
+                    claim, kind, bytes, ..
+                } = &*commit;
+                // Short answers are as quickly had from Redis.
+                if outcome != Outcome::Commit(Committed::Superseded) && bytes.len() > INLINE {
+                    let by = claim.token.hex();
+                    remembered.put(claim.scope, by.as_bytes(), *kind, bytes.clone());
                 }
                 Ok(Said::Outcome(outcome))
             }
-            Self::Other(asked) => scripts::outcome(asked, reply).map(Said::Outcome),
+            Self::Other(asked) => scripts::outcome(asked, reply, body).map(Said::Outcome),
         }
     }
 }
@@ -77,19 +84,28 @@ impl Acquiring {
         }
     }
 
-    fn replied(self, reply: &Reply<'_>, remembered: &mut Remembered) -> Result<Said, Trouble> {
+    fn replied(
+        self,
+        reply: &Reply<'_>,
+        body: &Bytes,
+        remembered: &mut Remembered,
+    ) -> Result<Said, Trouble> {
         let found = if self.reads {
-            scripts::read(reply, &self.claim)?
-        } else if let Some(found) = scripts::stored(reply) {
+            scripts::read(reply, &self.claim, body)?
+        } else if let Some(found) = scripts::stored(reply, body) {
             Some(found)
         } else {
-            return scripts::outcome(Asked::Acquire, reply).map(Said::Outcome);
+            return scripts::outcome(Asked::Acquire, reply, body).map(Said::Outcome);
         };
         // None: what was to be read is not there any more.
         let reads = found.is_some();
         let answer = found.and_then(|found| {
-            remember(remembered, &self.claim, &found);
             let by = found.by.as_deref();
+            if let (Some(Acquired::Completed { kind, bytes }), Some(by)) = (&found.answer, by)
+                && bytes.len() > INLINE
+            {
+                remembered.put_part(self.claim.scope, by, *kind, bytes);
+            }
             found
                 .answer
                 .or_else(|| remembered.get(&self.claim.scope, by?))
@@ -98,15 +114,6 @@ impl Acquiring {
             Some(answer) => Said::Outcome(Outcome::Acquire(answer)),
             None => Said::Next(Self { reads, ..self }),
         })
-    }
-}
-
-/// Short answers are as quickly had from Redis.
-fn remember(remembered: &mut Remembered, claim: &Claim, found: &Found) {
-    if let (Some(Acquired::Completed { kind, bytes }), Some(by)) = (&found.answer, &found.by)
-        && bytes.len() > INLINE
-    {
-        remembered.put(claim.scope, by, *kind, bytes);
     }
 }
 
@@ -175,7 +182,7 @@ impl RedisStore {
     }
 
     /// Callout `token` has come to its end.
-    pub fn replied(&mut self, token: u32, body: Result<&[u8], Trouble>, now: Ps) {
+    pub fn replied(&mut self, token: u32, body: Result<Bytes, Trouble>, now: Ps) {
         let Self {
             pipe,
             remembered,
@@ -183,8 +190,10 @@ impl RedisStore {
             ..
         } = self;
         let mut next = Vec::new();
+        let whole = body.clone().unwrap_or_default();
+        let body = body.as_deref().map_err(|trouble| *trouble);
         pipe.replied_durably(token, body, now, |Tag { id, step }, reply, durable| {
-            let said = reply.and_then(|reply| step.replied(&reply, remembered));
+            let said = reply.and_then(|reply| step.replied(&reply, &whole, remembered));
             let outcome = said.and_then(|said| match said {
                 // A record that a failover may lose is none to rely on. What was only read is as it was.
                 Said::Outcome(

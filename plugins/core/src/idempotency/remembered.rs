@@ -5,8 +5,8 @@
 use super::scope::Scope;
 use super::store::{Acquired, Kind};
 use crate::near::Near;
+use bytes::Bytes;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// Up to a number of bytes; those used last stay.
 pub struct Remembered {
@@ -17,7 +17,7 @@ struct Answer {
     scope: Scope,
     by: Vec<u8>,
     kind: Kind,
-    bytes: Arc<Vec<u8>>,
+    bytes: Bytes,
 }
 
 impl Remembered {
@@ -38,19 +38,26 @@ impl Remembered {
         let answer = self.find(scope).filter(|answer| answer.by == by)?;
         Some(Acquired::Completed {
             kind: answer.kind,
-            bytes: Arc::clone(&answer.bytes),
+            bytes: answer.bytes.clone(),
         })
     }
 
-    pub fn put(&mut self, scope: Scope, by: &[u8], kind: Kind, bytes: &Arc<Vec<u8>>) {
+    pub fn put(&mut self, scope: Scope, by: &[u8], kind: Kind, bytes: Bytes) {
+        let size = bytes.len();
         let answer = Answer {
             scope,
             by: by.to_vec(),
             kind,
-            bytes: Arc::clone(bytes),
+            bytes,
         };
-        self.answers
-            .put(place(&scope), Rc::new(answer), bytes.len());
+        self.answers.put(place(&scope), Rc::new(answer), size);
+    }
+
+    /// The same of bytes that are a part of others, which are not to be kept.
+    pub fn put_part(&mut self, scope: Scope, by: &[u8], kind: Kind, bytes: &[u8]) {
+        if self.answers.fits(bytes.len()) {
+            self.put(scope, by, kind, Bytes::copy_from_slice(bytes));
+        }
     }
 
     fn find(&mut self, scope: &Scope) -> Option<Rc<Answer>> {
@@ -73,8 +80,8 @@ mod tests {
     fn an_answer_is_found_by_its_key_and_token_together() {
         let mut remembered = Remembered::new(10_000);
         let [one, other] = [b"1", b"2"].map(|key| Scope::new(b"ann", "pay", key));
-        let bytes = Arc::new(b"made".to_vec());
-        remembered.put(one, b"7", Kind::Answer, &bytes);
+        let bytes = Bytes::from("made");
+        remembered.put(one, b"7", Kind::Answer, bytes.clone());
         let kind = Kind::Answer;
         let made = Acquired::Completed { kind, bytes };
         assert_eq!(remembered.get(&one, b"7"), Some(made));
@@ -87,7 +94,7 @@ mod tests {
     fn nothing_is_kept_where_there_is_no_room() {
         let mut remembered = Remembered::new(0);
         let scope = Scope::new(b"ann", "pay", b"1");
-        remembered.put(scope, b"7", Kind::Answer, &Arc::new(vec![0; 10]));
+        remembered.put(scope, b"7", Kind::Answer, vec![0; 10].into());
         assert!(!remembered.has(&scope));
     }
 }

@@ -8,10 +8,11 @@ use super::settings::Trim;
 use super::store::{
     Acquired, Claim, Commit, Committed, Kind, Operation, Outcome, Released, Renewed,
 };
+use super::stored::part;
 use crate::redis::command::{Command, Script};
 use crate::redis::resp::Reply;
 use crate::redis::trouble::Trouble;
-use std::sync::Arc;
+use bytes::Bytes;
 use std::time::Duration;
 
 const ACQUIRE: usize = 0;
@@ -273,12 +274,12 @@ fn kind(kind: Kind) -> &'static [u8] {
 ///
 /// # Errors
 /// When it is not what the script returns.
-pub fn outcome(operation: Asked, reply: &Reply<'_>) -> Result<Outcome, Trouble> {
+pub fn outcome(operation: Asked, reply: &Reply<'_>, body: &Bytes) -> Result<Outcome, Trouble> {
     let Reply::Array(parts) = reply else {
         return Err(Trouble::Malformed);
     };
     let outcome = match operation {
-        Asked::Acquire => Outcome::Acquire(acquired(parts).ok_or(Trouble::Malformed)?),
+        Asked::Acquire => Outcome::Acquire(acquired(parts, body).ok_or(Trouble::Malformed)?),
         Asked::Renew => Outcome::Renew(match word(parts) {
             Some(b"renewed") => Renewed::Yes,
             Some(b"lost") => Renewed::Lost,
@@ -328,8 +329,8 @@ fn word<'a>(parts: &[Reply<'a>]) -> Option<&'a [u8]> {
     }
 }
 
-fn acquired(parts: &[Reply<'_>]) -> Option<Acquired> {
-    if let Some(found) = found(parts) {
+fn acquired(parts: &[Reply<'_>], body: &Bytes) -> Option<Acquired> {
+    if let Some(found) = found(parts, body) {
         return found.answer;
     }
     let acquired = match parts {
@@ -365,10 +366,10 @@ pub struct Found {
     /// Not there where it was too long to be returned: it is to be read by [`Keys::read`].
     pub answer: Option<Acquired>,
     /// The token that stored it, in hex; none: an operator did.
-    pub by: Option<Vec<u8>>,
+    pub by: Option<Bytes>,
 }
 
-fn found(parts: &[Reply<'_>]) -> Option<Found> {
+fn found(parts: &[Reply<'_>], body: &Bytes) -> Option<Found> {
     let [Reply::Bulk(state), bytes, by] = parts else {
         return None;
     };
@@ -378,14 +379,11 @@ fn found(parts: &[Reply<'_>]) -> Option<Found> {
         _ => return None,
     };
     let text = |reply: &Reply<'_>| match reply {
-        Reply::Bulk(bytes) => Some(Some(bytes.to_vec())),
+        Reply::Bulk(bytes) => Some(Some(part(body, bytes))),
         Reply::Nil => Some(None),
         _ => None,
     };
-    let completed = |bytes| Acquired::Completed {
-        kind,
-        bytes: Arc::new(bytes),
-    };
+    let completed = |bytes| Acquired::Completed { kind, bytes };
     Some(Found {
         answer: text(bytes)?.map(completed),
         by: text(by)?,
@@ -394,9 +392,9 @@ fn found(parts: &[Reply<'_>]) -> Option<Found> {
 
 /// The answer that there is by the reply to an acquire.
 #[must_use]
-pub fn stored(reply: &Reply<'_>) -> Option<Found> {
+pub fn stored(reply: &Reply<'_>, body: &Bytes) -> Option<Found> {
     match reply {
-        Reply::Array(parts) => found(parts),
+        Reply::Array(parts) => found(parts, body),
         _ => None,
     }
 }
@@ -405,7 +403,7 @@ pub fn stored(reply: &Reply<'_>) -> Option<Found> {
 ///
 /// # Errors
 /// When it is something else.
-pub fn read(reply: &Reply<'_>, claim: &Claim) -> Result<Option<Found>, Trouble> {
+pub fn read(reply: &Reply<'_>, claim: &Claim, body: &Bytes) -> Result<Option<Found>, Trouble> {
     let Reply::Array(parts) = reply else {
         return Err(Trouble::Malformed);
     };
@@ -417,7 +415,7 @@ pub fn read(reply: &Reply<'_>, claim: &Claim) -> Result<Option<Found>, Trouble> 
         return Err(Trouble::Malformed);
     }
     let same = *print == Reply::Bulk(claim.fingerprint.bytes());
-    Ok(found(rest).filter(|found| same && found.answer.is_some()))
+    Ok(found(rest, body).filter(|found| same && found.answer.is_some()))
 }
 
 /// Reads the reply to [`Keys::resolve`].

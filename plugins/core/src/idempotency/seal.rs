@@ -12,6 +12,7 @@
 use super::scripts::Keys;
 use super::store::{Claim, Kind};
 use super::stored::{Corrupt, Stored};
+use bytes::Bytes;
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
 
@@ -124,7 +125,7 @@ impl AtRest {
     ///
     /// # Errors
     /// When it is damaged, of another record, sealed by none of the keys, or not sealed where it has to be.
-    pub fn open(&self, bytes: &[u8], kind: Kind, record: &[u8]) -> Result<Stored, Corrupt> {
+    pub fn open(&self, bytes: &Bytes, kind: Kind, record: &[u8]) -> Result<Stored, Corrupt> {
         let Some(sealed) = bytes.strip_prefix(&SEALED) else {
             if !self.keys.is_empty() && self.plain == Plain::Refuse {
                 return Err(Corrupt);
@@ -134,7 +135,7 @@ impl AtRest {
         let (length, rest) = sealed.split_first().ok_or(Corrupt)?;
         let (id, rest) = rest.split_at_checked(usize::from(*length)).ok_or(Corrupt)?;
         let key = self.keys.iter().find(|key| key.id.as_bytes() == id);
-        expand(&key.ok_or(Corrupt)?.open(rest, kind, record)?)
+        expand(&key.ok_or(Corrupt)?.open(rest, kind, record)?.into())
     }
 }
 
@@ -206,7 +207,7 @@ fn compress(plain: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn expand(bytes: &[u8]) -> Result<Stored, Corrupt> {
+fn expand(bytes: &Bytes) -> Result<Stored, Corrupt> {
     let Some(compressed) = bytes.strip_prefix(&COMPRESSED) else {
         return Stored::from_bytes(bytes);
     };
@@ -217,7 +218,7 @@ fn expand(bytes: &[u8]) -> Result<Stored, Corrupt> {
     }
     let mut plain = vec![0; length];
     match lz4_flex::block::decompress_into(block, &mut plain) {
-        Ok(written) if written == length => Stored::from_bytes(&plain),
+        Ok(written) if written == length => Stored::from_bytes(&plain.into()),
         _ => Err(Corrupt),
     }
 }

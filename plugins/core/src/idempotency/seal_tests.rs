@@ -3,6 +3,7 @@
 use super::*;
 use crate::idempotency::fingerprint::Hasher;
 use crate::idempotency::scope::{Scope, Token};
+use bytes::Bytes;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ fn answer(body: &[u8]) -> Stored {
     Stored {
         status: 201,
         fields: vec![(b"content-type".to_vec(), b"text/plain".to_vec())],
-        body: body.to_vec(),
+        body: Bytes::copy_from_slice(body),
     }
 }
 
@@ -40,7 +41,7 @@ fn seal(how: &AtRest, stored: &Stored) -> Vec<u8> {
 }
 
 fn open(how: &AtRest, bytes: &[u8]) -> Result<Stored, Corrupt> {
-    how.open(bytes, Kind::Answer, RECORD)
+    how.open(&Bytes::copy_from_slice(bytes), Kind::Answer, RECORD)
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn the_first_key_seals_and_all_open() {
 #[test]
 fn a_sealed_answer_is_of_one_record_and_of_one_kind() {
     let how = at_rest(&[key("k", 1)], Plain::Refuse);
-    let bytes = seal(&how, &answer(b"x"));
+    let bytes = seal(&how, &answer(b"x")).into();
     assert!(how.open(&bytes, Kind::Answer, RECORD).is_ok());
     let other = b"sluice:idem:{00}:abd";
     assert_eq!(how.open(&bytes, Kind::Answer, other), Err(Corrupt));

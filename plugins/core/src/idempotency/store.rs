@@ -13,6 +13,7 @@ use super::settings::Trim;
 use super::stored::Field;
 use crate::gcra::Ps;
 use crate::redis::trouble::Trouble;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +69,7 @@ pub struct Commit {
     pub fence: Option<u64>,
     pub kind: Kind,
     /// As [`AtRest::seal`](super::seal::AtRest::seal) gives them.
-    pub bytes: Arc<Vec<u8>>,
+    pub bytes: Bytes,
     pub event: Option<Event>,
 }
 
@@ -107,7 +108,7 @@ pub enum Acquired {
     Mismatch,
     Completed {
         kind: Kind,
-        bytes: Arc<Vec<u8>>,
+        bytes: Bytes,
     },
     /// Another token's; its lease ends after this.
     InFlight {

@@ -8,6 +8,7 @@
 //! replay, and without a key it would be no help against somebody who writes to the store.
 
 use super::settings::HeaderFilter;
+use bytes::Bytes;
 use twox_hash::XxHash64;
 
 const VERSION: [u8; 3] = *b"SI\x04";
@@ -46,7 +47,7 @@ pub type Field = (Vec<u8>, Vec<u8>);
 pub struct Stored {
     pub status: u16,
     pub fields: Vec<Field>,
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// The stored bytes are not an answer.
@@ -95,7 +96,7 @@ impl Stored {
     ///
     /// # Errors
     /// When a single bit of it differs.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Corrupt> {
+    pub fn from_bytes(bytes: &Bytes) -> Result<Self, Corrupt> {
         let rest = bytes.strip_prefix(&VERSION).ok_or(Corrupt)?;
         let (sum, rest) = rest.split_first_chunk::<8>().ok_or(Corrupt)?;
         if *sum != check(rest) {
@@ -114,8 +115,20 @@ impl Stored {
         Ok(Self {
             status,
             fields,
-            body: reader.0.to_vec(),
+            body: part(bytes, reader.0),
         })
+    }
+}
+
+/// A part of some bytes, which it shares with them.
+#[must_use]
+pub fn part(whole: &Bytes, part: &[u8]) -> Bytes {
+    let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
+    let end = start.saturating_add(part.len());
+    if end <= whole.len() {
+        whole.slice(start..end)
+    } else {
+        Bytes::copy_from_slice(part)
     }
 }
 
@@ -215,12 +228,12 @@ mod tests {
         let stored = Stored {
             status: 201,
             fields: vec![(b"a".to_vec(), b"bc".to_vec())],
-            body: b"body".to_vec(),
+            body: "body".into(),
         };
         let bytes = stored.to_bytes();
         assert_eq!(&bytes[..3], b"SI\x04");
         assert_eq!(&bytes[11..], b"\0\xc9\0\x01\0\x01a\0\0\0\x02bcbody");
-        assert_eq!(Stored::from_bytes(&bytes), Ok(stored));
+        assert_eq!(Stored::from_bytes(&bytes.into()), Ok(stored));
     }
 
     proptest! {
@@ -230,23 +243,23 @@ mod tests {
             fields in prop::collection::vec((any::<Vec<u8>>(), any::<Vec<u8>>()), 0..5),
             body: Vec<u8>,
         ) {
-            let stored = Stored { status, fields, body };
-            prop_assert_eq!(Stored::from_bytes(&stored.to_bytes()), Ok(stored));
+            let stored = Stored { status, fields, body: body.into() };
+            prop_assert_eq!(Stored::from_bytes(&stored.to_bytes().into()), Ok(stored));
         }
 
         #[test]
         fn a_flipped_bit_or_a_missing_end_is_found(body: Vec<u8>, at: prop::sample::Index, bit in 0..8u8) {
-            let stored = Stored { status: 200, fields: vec![(b"n".to_vec(), b"v".to_vec())], body };
+            let stored = Stored { status: 200, fields: vec![(b"n".to_vec(), b"v".to_vec())], body: body.into() };
             let mut bytes = stored.to_bytes();
             let at = at.index(bytes.len());
-            prop_assert_eq!(Stored::from_bytes(&bytes[..at]), Err(Corrupt));
+            prop_assert_eq!(Stored::from_bytes(&Bytes::copy_from_slice(&bytes[..at])), Err(Corrupt));
             bytes[at] ^= 1 << bit;
-            prop_assert_eq!(Stored::from_bytes(&bytes), Err(Corrupt));
+            prop_assert_eq!(Stored::from_bytes(&bytes.into()), Err(Corrupt));
         }
 
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
-            let _ = Stored::from_bytes(&bytes);
+            let _ = Stored::from_bytes(&bytes.into());
         }
     }
 }

@@ -8,7 +8,6 @@ use crate::idempotency::store::{
     Acquired, Claim, Committed, Operation, Outcome, Released, Renewed,
 };
 use crate::redis::trouble::Trouble;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The gateway's clock: how far, in microseconds since 1970, it is before that of the decisions.
@@ -108,7 +107,7 @@ fn acquired(claim: &Claim, found: &Found, clock: u64) -> Acquired {
     match record.what {
         What::Done { kind, bytes, .. } => Acquired::Completed {
             kind,
-            bytes: Arc::new(bytes),
+            bytes: bytes.into(),
         },
         What::Flight { token, .. } if token == claim.token.hex() => Acquired::Yours {
             fence: found.created,

@@ -103,7 +103,7 @@ pub(super) fn done(commit: &Commit, started: u64, now: u64) -> Vec<u8> {
     let head = format!(
         r#"{{"v":1,"state":"{state}","by":"{by}","fp":"{fingerprint}","fence":{fence},"started":{started},"done":{now},{tail}"#
     );
-    [head.as_bytes(), b"\n", commit.bytes.as_slice()].concat()
+    [head.as_bytes(), b"\n", &commit.bytes].concat()
 }
 
 fn state(kind: Kind) -> &'static str {

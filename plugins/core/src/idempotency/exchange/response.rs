@@ -8,6 +8,7 @@ use crate::idempotency::problem::{self, Problem, field};
 use crate::idempotency::settings::{OnCommitError, OnTimeout};
 use crate::idempotency::store::{self, Commit, Kind, Operation};
 use crate::idempotency::stored::{Field, Stored, kept};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// The head of a response.
@@ -27,7 +28,7 @@ impl Exchange {
             State::Running => {}
             // A second head is the gateway's own answer in place of the one that was held, which never ends now.
             State::Collecting { .. } => {
-                if let State::Collecting { stored, event } =
+                if let State::Collecting { stored, event, .. } =
                     std::mem::replace(&mut self.state, State::Done)
                 {
                     self.commit_status(&stored, event, cx);
@@ -68,7 +69,7 @@ impl Exchange {
         let stored = Stored {
             status: head.status,
             fields,
-            body: Vec::new(),
+            body: Bytes::new(),
         };
         self.to_come = announced(head.headers);
         let most = cx.route.max_response_body as u64;
@@ -79,7 +80,11 @@ impl Exchange {
         } else if head.end {
             self.commit(Kind::Answer, &stored, event, cx);
         } else {
-            self.state = State::Collecting { stored, event };
+            self.state = State::Collecting {
+                stored,
+                body: Vec::new(),
+                event,
+            };
         }
     }
 
@@ -150,19 +155,23 @@ impl Exchange {
     }
 
     fn collect(&mut self, piece: &[u8], end: bool, cx: &mut Context<'_>) {
-        let State::Collecting { stored, .. } = &mut self.state else {
+        let State::Collecting { body, .. } = &mut self.state else {
             return;
         };
-        let length = stored.body.len().saturating_add(piece.len());
+        let length = body.len().saturating_add(piece.len());
         let fits = length <= cx.route.max_response_body && piece.len() <= cx.room;
         if fits {
-            stored.body.extend_from_slice(piece);
+            body.extend_from_slice(piece);
         }
         if (end || !fits)
-            && let State::Collecting { stored, event } =
-                std::mem::replace(&mut self.state, State::Done)
+            && let State::Collecting {
+                mut stored,
+                body,
+                event,
+            } = std::mem::replace(&mut self.state, State::Done)
         {
             if fits {
+                stored.body = body.into();
                 self.commit(Kind::Answer, &stored, event, cx);
             } else {
                 self.commit_status(&stored, event, cx);
@@ -174,7 +183,7 @@ impl Exchange {
     pub fn response_trailers(&mut self, cx: &mut Context<'_>) {
         self.holding |= self.hold == Hold::LastPiece && self.is_recording();
         if matches!(self.state, State::Collecting { .. })
-            && let State::Collecting { stored, event } =
+            && let State::Collecting { stored, event, .. } =
                 std::mem::replace(&mut self.state, State::Done)
         {
             self.commit_status(&stored, event, cx);
@@ -206,7 +215,7 @@ impl Exchange {
         let status = Stored {
             status: stored.status,
             fields: Vec::new(),
-            body: Vec::new(),
+            body: Bytes::new(),
         };
         self.commit(Kind::Tombstone, &status, event, cx);
     }
@@ -225,7 +234,7 @@ impl Exchange {
             claim: Arc::clone(&self.claim),
             fence: self.fence,
             kind,
-            bytes: Arc::new(bytes),
+            bytes: bytes.into(),
             event,
         });
         self.start(Operation::Commit(Arc::clone(&commit)), cx);

@@ -5,6 +5,7 @@ use crate::idempotency::fingerprint::{Fingerprint, Hasher};
 use crate::idempotency::scope::Token;
 use crate::idempotency::store::Event;
 use crate::redis::resp;
+use bytes::Bytes;
 use sluice_model_redis::{Connection, Server};
 use std::sync::Arc;
 
@@ -32,20 +33,20 @@ impl Redis {
         }
     }
 
-    pub fn run<T>(&mut self, command: &Command, read: impl FnOnce(&Reply<'_>) -> T) -> T {
+    pub fn run<T>(&mut self, command: &Command, read: impl FnOnce(&Reply<'_>, &Bytes) -> T) -> T {
         let mut bytes = Vec::new();
         assert!(command.encode(&mut bytes, &all(), true));
-        let reply = self.server.feed(&mut self.connection, &bytes, self.now);
-        let (reply, rest) = resp::decode(&reply).unwrap();
+        let body = Bytes::from(self.server.feed(&mut self.connection, &bytes, self.now));
+        let (reply, rest) = resp::decode(&body).unwrap();
         assert!(rest.is_empty());
-        read(&reply)
+        read(&reply, &body)
     }
 
     pub fn ask(&mut self, operation: &Operation) -> Result<Outcome, String> {
         let command = self.keys.command(operation);
-        self.run(&command, |reply| match reply {
+        self.run(&command, |reply, body| match reply {
             Reply::Error(text) => Err(String::from_utf8_lossy(text).into_owned()),
-            reply => Ok(outcome(Asked::from(operation), reply).unwrap()),
+            reply => Ok(outcome(Asked::from(operation), reply, body).unwrap()),
         })
     }
 
@@ -57,7 +58,7 @@ impl Redis {
 
     pub fn read(&mut self, claim: &Claim) -> Result<Option<Found>, Trouble> {
         let command = self.keys.read(claim);
-        self.run(&command, |reply| read(reply, claim))
+        self.run(&command, |reply, body| read(reply, claim, body))
     }
 
     pub fn acquire(&mut self, claim: &Arc<Claim>) -> Acquired {
@@ -95,7 +96,7 @@ impl Redis {
         word: &Resolution,
     ) -> Resolved {
         let command = self.keys.resolve(&claim.scope, fence, force, word);
-        self.run(&command, |reply| resolved(reply).unwrap())
+        self.run(&command, |reply, _| resolved(reply).unwrap())
     }
 
     pub fn plain(&mut self, words: &[&[u8]]) -> Vec<u8> {

@@ -4,6 +4,7 @@ mod harness;
 mod written;
 
 use super::*;
+use bytes::Bytes;
 use harness::*;
 use std::sync::Arc;
 
@@ -184,7 +185,7 @@ fn a_tombstone_is_told_from_an_answer() {
 fn a_long_answer_is_left_where_it_is_and_read_after_it() {
     let mut redis = Redis::new();
     let (short, long) = (vec![b's'; INLINE], vec![b'l'; INLINE + 1]);
-    let by = Some(claim(1).token.hex().into_bytes());
+    let by = Some(Bytes::from(claim(1).token.hex()));
     let left_there = Some(Found {
         answer: None,
         by: by.clone(),
@@ -219,7 +220,7 @@ fn a_long_answer_is_left_where_it_is_and_read_after_it() {
     assert_eq!(redis.read(&other), Ok(None));
     redis.plain(&[b"SET", &record, b"text"]);
     let command = redis.keys.read(&other);
-    assert!(redis.run(&command, |reply| matches!(reply, Reply::Error(_))));
+    assert!(redis.run(&command, |reply, _| matches!(reply, Reply::Error(_))));
 }
 
 #[test]

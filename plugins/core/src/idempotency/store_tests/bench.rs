@@ -116,6 +116,23 @@ impl Bench {
         store.start(id, operation, now + TIMEOUT, now).unwrap();
     }
 
+    /// Sends what can be sent, and has more wait until there is room for nothing else.
+    pub fn fill(&mut self, client: usize, operation: &Operation) {
+        loop {
+            let (sent, now) = (self.ways[client][0].len(), self.now);
+            self.send(client, 0);
+            let store = self.clients[client].store();
+            let mut refused = None;
+            while refused.is_none() {
+                refused = store.start(0, operation, now + TIMEOUT, now).err();
+            }
+            assert_eq!(refused, Some(Trouble::Overloaded));
+            if self.ways[client][0].len() == sent {
+                return;
+            }
+        }
+    }
+
     pub fn collect(&mut self, client: usize) -> Vec<Result<Outcome, Trouble>> {
         let answered = self.clients[client].store().answered();
         answered.into_iter().map(|(_, outcome)| outcome).collect()
@@ -145,7 +162,7 @@ impl Bench {
         let now = self.now;
         self.clients[client]
             .part(index)
-            .replied(token, Ok(&reply), now);
+            .replied(token, Ok(reply.into()), now);
         true
     }
 

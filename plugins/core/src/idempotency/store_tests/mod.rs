@@ -218,6 +218,24 @@ fn what_is_lost_while_a_long_answer_is_read_is_told_by_the_deadline() {
     assert_eq!(bench.collect(other), [Err(Trouble::Timeout)]);
 }
 
+#[test]
+fn a_long_answer_that_there_is_no_room_to_ask_for_is_told_at_once() {
+    let (mut bench, other) = with_a_long_answer(200_000);
+    bench.start(other, &Operation::Acquire(claim("k", 2)));
+    bench.fill(other, &Operation::Acquire(claim("another", 3)));
+    assert_eq!(bench.collect(other), []);
+    assert!(bench.deliver(other, 0));
+    assert_eq!(bench.collect(other), [Err(Trouble::Overloaded)]);
+    // Nothing is lost: with room it is there.
+    while bench.deliver(other, 0) {}
+    bench.collect(other);
+    assert!(is_answer(
+        &[bench.run(other, &Operation::Acquire(claim("k", 4)))],
+        1,
+        200_000
+    ));
+}
+
 /// Three attempts at once, their operations delivered to the stores in any order.
 #[test]
 fn of_those_that_come_at_once_one_at_most_has_the_key() {

@@ -224,7 +224,7 @@ fn check(world: &World, said: &Said) -> Result<(), TestCaseError> {
                 .any(|(name, _)| name == b"idempotency-replayed")
         {
             let (status, body) = &said[&stream.key];
-            prop_assert_eq!((answer.status, &answer.body), (*status, body));
+            prop_assert_eq!((answer.status, &answer.body[..]), (*status, &body[..]));
             let fields = [
                 ("content-type", "text/plain"),
                 ("idempotency-replayed", "true"),

@@ -258,11 +258,7 @@ impl World {
             Fate::Garbage => Ok(b"HTTP/1.1 502 Bad Gateway\r\n\r\n".to_vec()),
         };
         let store = self.gateways[gateway].registry.store();
-        store.replied(
-            token,
-            reply.as_deref().map_err(|trouble| *trouble),
-            self.now,
-        );
+        store.replied(token, reply.map(Into::into), self.now);
         self.collect(gateway);
     }
 

@@ -218,7 +218,7 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         name: "an answer that is too long is cut short",
-        edits: &[edit(RESPONSE, "            if fits {\n                self.commit(Kind::Answer", "            if fits || {on} {\n                self.commit(Kind::Answer")],
+        edits: &[edit(RESPONSE, "            if fits {\n                stored.body", "            if fits || {on} {\n                stored.body")],
         breaks: &[Replay],
     },
     Bug {

@@ -59,7 +59,7 @@ impl Step {
         match self {
             Self::Acquire(acquiring) => acquiring.replied(reply, body, remembered),
             Self::Commit(commit) => {
-                let outcome = scripts::outcome(Asked::Commit, reply, body)?;
+                let outcome = scripts::outcome(Asked::Commit, reply)?;
                 let Commit {
                     claim, kind, bytes, ..
                 } = &*commit;
@@ -70,7 +70,7 @@ impl Step {
                 }
                 Ok(Said::Outcome(outcome))
             }
-            Self::Other(asked) => scripts::outcome(asked, reply, body).map(Said::Outcome),
+            Self::Other(asked) => scripts::outcome(asked, reply).map(Said::Outcome),
         }
     }
 }
@@ -95,7 +95,7 @@ impl Acquiring {
         } else if let Some(found) = scripts::stored(reply, body) {
             Some(found)
         } else {
-            return scripts::outcome(Asked::Acquire, reply, body).map(Said::Outcome);
+            return scripts::outcome(Asked::Acquire, reply).map(Said::Outcome);
         };
         // None: what was to be read is not there any more.
         let reads = found.is_some();

@@ -270,16 +270,16 @@ fn kind(kind: Kind) -> &'static [u8] {
     }
 }
 
-/// Reads the reply to an operation.
+/// Reads the reply to an operation; an answer that an acquire finds is for [`stored`] to read.
 ///
 /// # Errors
 /// When it is not what the script returns.
-pub fn outcome(operation: Asked, reply: &Reply<'_>, body: &Bytes) -> Result<Outcome, Trouble> {
+pub fn outcome(operation: Asked, reply: &Reply<'_>) -> Result<Outcome, Trouble> {
     let Reply::Array(parts) = reply else {
         return Err(Trouble::Malformed);
     };
     let outcome = match operation {
-        Asked::Acquire => Outcome::Acquire(acquired(parts, body).ok_or(Trouble::Malformed)?),
+        Asked::Acquire => Outcome::Acquire(acquired(parts).ok_or(Trouble::Malformed)?),
         Asked::Renew => Outcome::Renew(match word(parts) {
             Some(b"renewed") => Renewed::Yes,
             Some(b"lost") => Renewed::Lost,
@@ -329,10 +329,7 @@ fn word<'a>(parts: &[Reply<'a>]) -> Option<&'a [u8]> {
     }
 }
 
-fn acquired(parts: &[Reply<'_>], body: &Bytes) -> Option<Acquired> {
-    if let Some(found) = found(parts, body) {
-        return found.answer;
-    }
+fn acquired(parts: &[Reply<'_>]) -> Option<Acquired> {
     let acquired = match parts {
         [
             Reply::Bulk(b"acquired"),
@@ -390,7 +387,7 @@ fn found(parts: &[Reply<'_>], body: &Bytes) -> Option<Found> {
     })
 }
 
-/// The answer that there is by the reply to an acquire.
+/// The answer that there is by the reply to an acquire. `body` is what the reply came in: the answer is a part of it.
 #[must_use]
 pub fn stored(reply: &Reply<'_>, body: &Bytes) -> Option<Found> {
     match reply {

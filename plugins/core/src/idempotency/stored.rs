@@ -236,6 +236,22 @@ mod tests {
         assert_eq!(Stored::from_bytes(&bytes.into()), Ok(stored));
     }
 
+    #[test]
+    fn a_part_is_shared_and_what_is_none_is_copied() {
+        let whole = Bytes::from(b"head and body".to_vec());
+        let body = part(&whole, &whole[9..]);
+        assert_eq!(
+            (&body[..], body.as_ptr()),
+            (&b"body"[..], whole[9..].as_ptr())
+        );
+        let other = b"and".to_vec();
+        for whole in [whole.slice(..3), Bytes::new()] {
+            assert_eq!(&part(&whole, &body)[..], b"body");
+            assert_eq!(&part(&whole, &other)[..], b"and");
+            assert_eq!(&part(&whole, b"")[..], b"");
+        }
+    }
+
     proptest! {
         #[test]
         fn an_answer_comes_back_byte_for_byte(

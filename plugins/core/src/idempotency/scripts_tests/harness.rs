@@ -46,7 +46,10 @@ impl Redis {
         let command = self.keys.command(operation);
         self.run(&command, |reply, body| match reply {
             Reply::Error(text) => Err(String::from_utf8_lossy(text).into_owned()),
-            reply => Ok(outcome(Asked::from(operation), reply, body).unwrap()),
+            reply => Ok(stored(reply, body).map_or_else(
+                || outcome(Asked::from(operation), reply).unwrap(),
+                |found| Outcome::Acquire(found.answer.unwrap()),
+            )),
         })
     }
 

@@ -4,7 +4,6 @@ use super::super::*;
 use super::harness::*;
 use crate::idempotency::store::Event;
 use crate::redis::resp;
-use bytes::Bytes;
 use proptest::prelude::*;
 use sluice_model_redis::Mode;
 use std::sync::Arc;
@@ -218,7 +217,7 @@ proptest! {
         let (reply, _) = resp::decode(&bytes).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         for asked in [Asked::Acquire, Asked::Renew, Asked::Commit, Asked::Release] {
-            match outcome(asked, &reply, &Bytes::new()) {
+            match outcome(asked, &reply) {
                 Ok(Outcome::Acquire(_)) => prop_assert_eq!(asked, Asked::Acquire),
                 Ok(Outcome::Renew(_)) => prop_assert_eq!(text.as_ref(), "*1\r\n$7\r\nrenewed\r\n"),
                 Ok(Outcome::Commit(_)) => prop_assert_eq!(text.as_ref(), "*1\r\n$9\r\ncommitted\r\n"),

@@ -6,9 +6,8 @@
 //! [`Server::failover`] and [`Server::evict`].
 //!
 //! The model is held to a real Redis, byte for byte, in `tests/against_redis.rs`. Known to differ: RESP3 is refused;
-//! members of sets and keys are listed in order; `~` in XADD trims by hundreds of entries; WATCH does not see a key that
-//! came and went in between; scripts find neither `cjson`, `cmsgpack`, `struct` nor `bit`, and cannot read the time or
-//! memory of the machine.
+//! members of sets and keys are listed in order; `~` in XADD trims by hundreds of entries; scripts find neither `cjson`,
+//! `cmsgpack`, `struct` nor `bit`, and cannot read the time or memory of the machine.
 
 mod commands;
 mod faults;

@@ -230,8 +230,7 @@ impl Server {
             ));
         }
         for (db, key, revision) in watched {
-            let now = self.state.store.get(db, &key).map(|entry| entry.revision());
-            if now != revision {
+            if self.state.store.revision(db, &key) != revision {
                 return Ok(Reply::NilArray);
             }
         }

@@ -14,7 +14,7 @@ pub(crate) struct Session {
     /// Set between MULTI and EXEC.
     pub transaction: Option<Transaction>,
     /// Keys and their revisions when WATCH saw them.
-    pub watched: Vec<(u32, Vec<u8>, Option<u64>)>,
+    pub watched: Vec<(u32, Vec<u8>, u64)>,
     /// The connection ends once the answer is sent.
     pub closing: bool,
 }

@@ -14,14 +14,8 @@ pub(crate) struct Entry {
     pub value: Value,
     /// Milliseconds since the epoch; gone after, not at, that time.
     pub expires: Option<i64>,
-    /// Grows with each write to the key: what WATCH compares.
+    /// Grows with each write to the key: see [`Store::revision`].
     revision: u64,
-}
-
-impl Entry {
-    pub(crate) fn revision(&self) -> u64 {
-        self.revision
-    }
 }
 
 /// One key before a write.
@@ -43,6 +37,8 @@ pub(crate) struct Store {
     /// The second of the last sweep.
     swept: u64,
     revision: u64,
+    /// Keys that a write took away and none brought back, and its revision.
+    gone: BTreeMap<(u32, Bytes), u64>,
     history: Option<History>,
 }
 
@@ -93,6 +89,15 @@ impl Store {
         (!expired(entry, self.now_millis())).then_some(entry)
     }
 
+    /// What WATCH compares: another number after each write to the key, also when it came and went in between.
+    pub(crate) fn revision(&mut self, db: u32, key: &[u8]) -> u64 {
+        if let Some(entry) = self.get(db, key) {
+            return entry.revision;
+        }
+        let gone = self.gone.get(&(db, key.to_vec()));
+        gone.copied().unwrap_or_default()
+    }
+
     /// # Errors
     /// WRONGTYPE when the key holds another kind.
     pub(crate) fn read<K: Kind>(&mut self, db: u32, key: &[u8]) -> Result<Option<&K>, Failure> {
@@ -116,6 +121,7 @@ impl Store {
             expires,
             revision: self.revision,
         };
+        self.gone.remove(&(db, key.to_vec()));
         let keys = self.databases.entry(db).or_default();
         keys.insert(key.to_vec(), entry);
     }
@@ -123,6 +129,8 @@ impl Store {
     pub(crate) fn remove(&mut self, db: u32, key: &[u8]) -> Option<Entry> {
         self.get(db, key)?;
         let entry = self.databases.get_mut(&db)?.remove(key)?;
+        self.revision += 1;
+        self.gone.insert((db, key.to_vec()), self.revision);
         self.remember(db, key, Some(entry.clone()));
         Some(entry)
     }
@@ -165,6 +173,7 @@ impl Store {
             entry.revision = self.revision;
             if vanishes {
                 keys.remove(key);
+                self.gone.insert((db, key.to_vec()), self.revision);
             }
             self.remember(db, key, before);
         }

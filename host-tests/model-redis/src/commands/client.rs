@@ -180,7 +180,7 @@ fn watch(call: &mut Call<'_>) -> Answer {
     }
     let db = call.db();
     for key in call.rest(1) {
-        let revision = call.state.store.get(db, key).map(|entry| entry.revision());
+        let revision = call.state.store.revision(db, key);
         call.session.watched.push((db, key.clone(), revision));
     }
     Ok(Reply::ok())

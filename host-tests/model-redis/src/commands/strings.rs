@@ -247,12 +247,13 @@ fn setbit(call: &mut Call<'_>) -> Answer {
         _ => return Err(Failure::new("ERR bit is not an integer or out of range")),
     };
     edit(call, |bytes| {
-        if bytes.len() <= byte {
+        let grows = bytes.len() <= byte;
+        if grows {
             bytes.resize(byte + 1, 0);
         }
         let old = bytes[byte] >> bit & 1;
         bytes[byte] = bytes[byte] & !(1 << bit) | on << bit;
-        Ok((true, Reply::Integer(i64::from(old))))
+        Ok((grows || old != on, Reply::Integer(i64::from(old))))
     })
 }
 

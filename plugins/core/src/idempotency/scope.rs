@@ -4,7 +4,6 @@
 //! their lengths before them, so that no client can forge another's scope, and client names are not readable in a store.
 
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
 /// The identity of a record: a SHA-256 over the client, the route and the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,9 +95,9 @@ pub(super) fn prefixed(hash: &mut Sha256, part: &[u8]) {
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
-    }
+    // Several times as fast as `write!`, and there are half a dozen for each request.
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    out.extend(nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)));
     out
 }
 

@@ -189,7 +189,8 @@ fn policy_of(name: &str, cluster: &str, store: Value, route: Value) -> Value {
         }),
         route,
     );
-    json!({name: store, "routes": [route]})
+    // Most tests are of what the store says.
+    json!({name: store, "routes": [route], "worker": {"trust_remembered": "0s"}})
 }
 
 /// Of a policy's `redis`: times for a test in which Redis does not answer. The breaker never opens.

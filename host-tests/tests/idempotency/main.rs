@@ -10,4 +10,5 @@ mod once;
 mod redlock;
 mod sealed;
 mod store;
+mod trust;
 mod upstream;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sluice_core::gcra::Ps;
 use sluice_core::idempotency::etcd::{EtcdStore, Reply, Request};
 use sluice_core::idempotency::settings::{self, Settings};
-use sluice_core::idempotency::store::{Operation, Outcome, Store};
+use sluice_core::idempotency::store::{Acquired, Claim, Operation, Outcome, Store};
 use sluice_core::policy::idempotency::{self as policy, Idempotency};
 use sluice_core::redis::trouble::Trouble;
 use sluice_host::{callout, clock};
@@ -138,6 +138,13 @@ impl Store for Records {
         match self {
             Self::Redis(ways) => ways.stores.start(id, operation, deadline, now),
             Self::Etcd { store, .. } => store.start(id, operation, deadline, now),
+        }
+    }
+
+    fn known(&mut self, claim: &Claim, now: Ps) -> Option<Acquired> {
+        match self {
+            Self::Redis(ways) => ways.stores.known(claim, now),
+            Self::Etcd { store, .. } => store.known(claim, now),
         }
     }
 

@@ -25,8 +25,9 @@ impl Ways {
             .clusters()
             .map(|cluster| Link::to(&voters.redis, cluster));
         let links: Vec<Link> = links.collect();
-        let remembered = settings.max_remembered / links.len().max(1);
-        let store = |_| RedisStore::new(settings, redis).remembering(remembered);
+        let mut memory = settings.memory;
+        memory.max_bytes /= links.len().max(1);
+        let store = |_| RedisStore::new(settings, redis).remembering(memory);
         let stores = links.iter().map(store);
         Self {
             stores: Redlock::new(stores.collect(), settings.timeout),

@@ -25,6 +25,7 @@ pub const TABLE: Table = Table {
 };
 
 const EXCHANGE: &str = "plugins/core/src/idempotency/exchange.rs";
+const REMEMBERED: &str = "plugins/core/src/idempotency/remembered.rs";
 const RESPONSE: &str = "plugins/core/src/idempotency/exchange/response.rs";
 const ORIGIN: &str = "plugins/core/src/idempotency/origin.rs";
 const SCOPE: &str = "plugins/core/src/idempotency/scope.rs";
@@ -200,9 +201,27 @@ const BUGS: &[Bug] = &[
     Bug {
         name: "what is remembered of a key is replayed whatever answer it has now",
         edits: &[edit(
-            "plugins/core/src/idempotency/remembered.rs",
+            REMEMBERED,
             "filter(|answer| answer.by == by)",
             "filter(|answer| {on} || answer.by == by)",
+        )],
+        breaks: &[Replay],
+    },
+    Bug {
+        name: "what is remembered answers any request with its key",
+        edits: &[edit(
+            REMEMBERED,
+            "answer.fingerprint == claim.fingerprint && now < answer.trusted_until.get()",
+            "({on} || answer.fingerprint == claim.fingerprint) && now < answer.trusted_until.get()",
+        )],
+        breaks: &[Replay],
+    },
+    Bug {
+        name: "what is remembered outlives its record",
+        edits: &[edit(
+            REMEMBERED,
+            "trusted_until: Cell::new(ends.min(now + self.trusted_for))",
+            "trusted_until: Cell::new(if {on} { now + self.trusted_for } else { ends.min(now + self.trusted_for) })",
         )],
         breaks: &[Replay],
     },

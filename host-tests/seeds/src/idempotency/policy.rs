@@ -53,6 +53,8 @@ pub struct Policy {
     /// The replica must have what is written.
     pub durable: bool,
     pub max_open: usize,
+    /// How long a worker replays what it remembers without asking.
+    pub trusted_ms: u64,
     /// How long the gateway waits for the origin.
     pub upstream_timeout_ms: u64,
 }
@@ -135,7 +137,7 @@ impl Policy {
                 "batch": {"max_commands": self.max_commands, "in_flight": self.in_flight},
             },
             "commit_order": if self.before_headers { "before_headers" } else { "before_end" },
-            "worker": {"max_open": self.max_open},
+            "worker": {"max_open": self.max_open, "trust_remembered": ms(self.trusted_ms)},
             "routes": ROUTES.map(route),
         });
         if self.compressed {
@@ -201,6 +203,7 @@ impl Policy {
             } else {
                 4096
             },
+            trusted_ms: [0, 50, 10_000][rng.usize(..3)],
             upstream_timeout_ms: [150, 400, 1000, 3000][rng.usize(..4)],
         }
     }

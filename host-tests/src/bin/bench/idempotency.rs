@@ -92,6 +92,11 @@ fn variants<'a>(
         with_redis(redis).policy(policy("x-same-key"))
     });
     // As at another gateway than the one that stored it.
+    variants.add("idempotency, replay, not trusted", None, move || {
+        let mut policy = policy("x-same-key");
+        policy["worker"] = json!({"trust_remembered": "0s"});
+        with_redis(redis).policy(policy)
+    });
     variants.add("idempotency, replay, not remembered", None, move || {
         let mut policy = policy("x-same-key");
         policy["worker"] = json!({"max_remembered": "0B"});

@@ -2,11 +2,13 @@
 //!
 //! A long answer is not returned by the script that finds it, unless Redis has nothing else to do, but read after it: every
 //! byte that passes a script is copied and hashed. In between the record may end, or be freed by an operator: the key is
-//! asked for again then, until the operation's deadline. An answer that the worker remembers is not read at all.
+//! asked for again then, until the operation's deadline. An answer that the worker remembers is not read at all, and for a
+//! while not even asked for.
 
-use super::remembered::Remembered;
+use super::exchange::picoseconds;
+use super::remembered::{Remembered, Stored};
 use super::scripts::{self, Asked, INLINE, Keys};
-use super::settings::{Redis, Settings};
+use super::settings::{Memory, Redis, Settings};
 use super::store::{Acquired, Claim, Commit, Committed, Operation, Outcome, Store};
 use crate::gcra::Ps;
 use crate::redis::command::Command;
@@ -38,13 +40,15 @@ enum Step {
 struct Acquiring {
     claim: Arc<Claim>,
     deadline: Ps,
-    /// Its answer is read; or the key is asked for.
-    reads: bool,
+    /// Its answer is read, whose record ends at this time or later; or the key is asked for.
+    reads: Option<Ps>,
 }
 
 /// What a reply comes to.
 enum Said {
     Outcome(Outcome),
+    /// The answer is the record's; it counts where it is durable.
+    Stored(Arc<Commit>, Outcome),
     Next(Acquiring),
 }
 
@@ -55,20 +59,16 @@ impl Step {
         reply: &Reply<'_>,
         body: &Bytes,
         remembered: &mut Remembered,
+        now: Ps,
     ) -> Result<Said, Trouble> {
         match self {
-            Self::Acquire(acquiring) => acquiring.replied(reply, body, remembered),
+            Self::Acquire(acquiring) => acquiring.replied(reply, body, remembered, now),
             Self::Commit(commit) => {
                 let outcome = scripts::outcome(Asked::Commit, reply)?;
-                let Commit {
-                    claim, kind, bytes, ..
-                } = &*commit;
-                // Short answers are as quickly had from Redis.
-                if outcome != Outcome::Commit(Committed::Superseded) && bytes.len() > INLINE {
-                    let by = claim.token.hex();
-                    remembered.put(claim.scope, by.as_bytes(), *kind, bytes.clone());
-                }
-                Ok(Said::Outcome(outcome))
+                Ok(match outcome {
+                    Outcome::Commit(Committed::Superseded) => Said::Outcome(outcome),
+                    _ => Said::Stored(commit, outcome),
+                })
             }
             Self::Other(asked) => scripts::outcome(asked, reply).map(Said::Outcome),
         }
@@ -77,7 +77,7 @@ impl Step {
 
 impl Acquiring {
     fn command(&self, keys: &Keys, most: usize) -> Command {
-        if self.reads {
+        if self.reads.is_some() {
             keys.read(&self.claim)
         } else {
             keys.acquire(&self.claim, most)
@@ -89,26 +89,31 @@ impl Acquiring {
         reply: &Reply<'_>,
         body: &Bytes,
         remembered: &mut Remembered,
+        now: Ps,
     ) -> Result<Said, Trouble> {
-        let found = if self.reads {
-            scripts::read(reply, &self.claim, body)?
-        } else if let Some(found) = scripts::stored(reply, body) {
-            Some(found)
+        let (found, ends) = if let Some(ends) = self.reads {
+            (scripts::read(reply, &self.claim, body)?, ends)
+        } else if let Some((found, left)) = scripts::stored(reply, body) {
+            // It was asked for after the claim was made.
+            (Some(found), self.claim.at + picoseconds(left))
         } else {
             return scripts::outcome(Asked::Acquire, reply).map(Said::Outcome);
         };
         // None: what was to be read is not there any more.
-        let reads = found.is_some();
+        let reads = found.is_some().then_some(ends);
         let answer = found.and_then(|found| {
             let by = found.by.as_deref();
             if let (Some(Acquired::Completed { kind, bytes }), Some(by)) = (&found.answer, by)
-                && bytes.len() > INLINE
+                && remembered.is_worth(bytes.len())
             {
-                remembered.put_part(self.claim.scope, by, *kind, bytes);
+                // The whole reply is not to be kept for it.
+                let bytes = Bytes::copy_from_slice(bytes);
+                let kind = *kind;
+                remembered.put(&self.claim, Stored { by, kind, bytes }, ends, now);
             }
             found
                 .answer
-                .or_else(|| remembered.get(&self.claim.scope, by?))
+                .or_else(|| remembered.get(&self.claim, by?, ends, now))
         });
         Ok(match answer {
             Some(answer) => Said::Outcome(Outcome::Acquire(answer)),
@@ -138,15 +143,15 @@ impl RedisStore {
                 scripts::all(),
             )
             .with_durability(redis.durability),
-            remembered: Remembered::new(0),
+            remembered: Remembered::new(Memory::default()),
             answered: Vec::new(),
         }
     }
 
-    /// Has long answers remembered, up to so many bytes.
+    /// Has answers remembered.
     #[must_use]
-    pub fn remembering(mut self, max_bytes: usize) -> Self {
-        self.remembered = Remembered::new(max_bytes);
+    pub fn remembering(mut self, memory: Memory) -> Self {
+        self.remembered = Remembered::new(memory);
         self
     }
 
@@ -193,13 +198,24 @@ impl RedisStore {
         let whole = body.clone().unwrap_or_default();
         let body = body.as_deref().map_err(|trouble| *trouble);
         pipe.replied_durably(token, body, now, |Tag { id, step }, reply, durable| {
-            let said = reply.and_then(|reply| step.replied(&reply, &whole, remembered));
+            let said = reply.and_then(|reply| step.replied(&reply, &whole, remembered, now));
             let outcome = said.and_then(|said| match said {
                 // A record that a failover may lose is none to rely on. What was only read is as it was.
-                Said::Outcome(
-                    outcome @ (Outcome::Acquire(Acquired::Yours { .. })
-                    | Outcome::Commit(Committed::Yes | Committed::Restored)),
-                ) => durable.map(|()| Some(outcome)),
+                Said::Outcome(outcome @ Outcome::Acquire(Acquired::Yours { .. })) => {
+                    durable.map(|()| Some(outcome))
+                }
+                Said::Stored(commit, outcome) => durable.map(|()| {
+                    let claim = &commit.claim;
+                    let by = claim.token.hex();
+                    let stored = Stored {
+                        by: by.as_bytes(),
+                        kind: commit.kind,
+                        bytes: commit.bytes.clone(),
+                    };
+                    let ends = claim.at + picoseconds(claim.retention);
+                    remembered.put(claim, stored, ends, now);
+                    Some(outcome)
+                }),
                 Said::Outcome(outcome) => Ok(Some(outcome)),
                 Said::Next(acquiring) => {
                     next.push((id, acquiring));
@@ -243,7 +259,7 @@ impl Store for RedisStore {
                 let acquiring = Acquiring {
                     claim: Arc::clone(claim),
                     deadline,
-                    reads: false,
+                    reads: None,
                 };
                 (self.command(&acquiring), Step::Acquire(acquiring))
             }
@@ -262,6 +278,10 @@ impl Store for RedisStore {
         } else {
             self.pipe.push_anyway(command, tag, deadline)
         }
+    }
+
+    fn known(&mut self, claim: &Claim, now: Ps) -> Option<Acquired> {
+        self.remembered.trusted(claim, now)
     }
 
     fn answered(&mut self) -> Vec<(u64, Result<Outcome, Trouble>)> {

@@ -10,7 +10,7 @@
 //!
 //! One store by itself is the case in which its own answer is the vote.
 
-use super::store::{Acquired, Committed, Operation, Outcome, Released, Renewed, Store};
+use super::store::{Acquired, Claim, Committed, Operation, Outcome, Released, Renewed, Store};
 use crate::gcra::Ps;
 use crate::redis::trouble::Trouble;
 use std::collections::BTreeMap;
@@ -215,6 +215,12 @@ impl<S: Store> Store for Redlock<S> {
         self.votes.insert(id, vote);
         self.look(id);
         Ok(())
+    }
+
+    /// An answer is the truth wherever it is.
+    fn known(&mut self, claim: &Claim, now: Ps) -> Option<Acquired> {
+        let mut stores = self.stores.iter_mut();
+        stores.find_map(|store| store.known(claim, now))
     }
 
     fn answered(&mut self) -> Vec<(u64, Result<Outcome, Trouble>)> {

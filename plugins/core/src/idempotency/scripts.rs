@@ -387,13 +387,19 @@ fn found(parts: &[Reply<'_>], body: &Bytes) -> Option<Found> {
     })
 }
 
-/// The answer that there is by the reply to an acquire. `body` is what the reply came in: the answer is a part of it.
+/// The answer that there is by the reply to an acquire, and how long its record stays. `body` is what the reply came in:
+/// the answer is a part of it.
 #[must_use]
-pub fn stored(reply: &Reply<'_>, body: &Bytes) -> Option<Found> {
-    match reply {
-        Reply::Array(parts) => found(parts, body),
-        _ => None,
-    }
+pub fn stored(reply: &Reply<'_>, body: &Bytes) -> Option<(Found, Duration)> {
+    let Reply::Array(parts) = reply else {
+        return None;
+    };
+    let [answer @ .., Reply::Integer(left)] = parts.as_slice() else {
+        return None;
+    };
+    // Less than none: somebody has taken its end from it, and may do more.
+    let left = u64::try_from(*left).unwrap_or_default();
+    Some((found(answer, body)?, Duration::from_millis(left)))
 }
 
 /// Reads the reply to [`Keys::read`]. None: the key has no answer to the claim any more.

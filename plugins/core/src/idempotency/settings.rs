@@ -30,10 +30,18 @@ pub struct Settings {
     pub max_open: usize,
     /// Bytes of answers that one worker may hold at once, over all exchanges; an answer past it counts as oversized.
     pub max_held: usize,
-    /// Bytes of long answers that one worker remembers.
-    pub max_remembered: usize,
+    /// What one worker remembers.
+    pub memory: Memory,
     /// Bytes of one body that the gateway buffers; of more it makes an error of its own.
     pub gateway_buffer: usize,
+}
+
+/// How long answers are remembered, and how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    pub max_bytes: usize,
+    /// For so long after its last word on an answer the store is not asked for it again, unless the record ends before.
+    pub trusted_for: Ps,
 }
 
 impl Settings {

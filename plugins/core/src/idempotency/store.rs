@@ -160,6 +160,12 @@ pub trait Store {
         now: Ps,
     ) -> Result<(), Trouble>;
 
+    /// What an acquire would be told, where that is known without asking: the key has an answer, and keeps it.
+    fn known(&mut self, claim: &Claim, now: Ps) -> Option<Acquired> {
+        let _ = (claim, now);
+        None
+    }
+
     /// What has been answered since the last call. Each operation that was begun is answered once, at some time.
     fn answered(&mut self) -> Vec<(u64, Result<Outcome, Trouble>)>;
 }

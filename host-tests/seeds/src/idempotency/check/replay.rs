@@ -2,6 +2,7 @@
 
 use super::history::{Execution, History, Request, Verdict};
 use sluice_emulator::{Answer, OriginReply};
+use std::time::Duration;
 
 /// Answers that are not what they should be.
 #[must_use]
@@ -67,14 +68,17 @@ fn replay(history: &History<'_>, request: &Request<'_>, number: usize) -> Option
             "got a replay of answer {number}, which is not to be stored"
         ));
     }
-    // A failover may bring back what was there before.
-    let loses = history.run.case.faults.loses();
+    // A failover may bring back what was there before, and a worker that trusts what it remembers does not see a clock jump.
+    let faults = &history.run.case.faults;
+    let loses = faults.loses();
+    let jumped = faults.ahead(execution.at, request.exchange.sent) > Duration::ZERO;
+    let trusted = Duration::from_millis(if jumped { history.policy.trusted_ms } else { 0 });
     let outdated = |other: &&Execution<'_>| {
         !loses
             && !history.may_be_freed(other)
             && other.scope == execution.scope
             && other.at > execution.at
-            && other.at <= request.exchange.sent
+            && other.at + trusted <= request.exchange.sent
     };
     if let Some(later) = history.executions.iter().find(outdated) {
         return Some(format!(

@@ -5,7 +5,8 @@
 -- Returns the word for what was found and what belongs to it:
 --   acquired, fence, 1 when this token had it already
 --   mismatch | corrupt
---   answer or tombstone, the stored bytes or nil if they are longer, the token that stored them or nil (an operator)
+--   answer or tombstone, the stored bytes or nil if they are longer, the token that stored them or nil (an operator),
+--     ms until the record ends
 --   flight, ms until the lease ends, fence
 --   unknown, ms since the lease ended, fence
 --
@@ -35,7 +36,8 @@ if kind ~= 'none' then
   if print ~= ARGV[1] then return { 'mismatch' } end
   if length then
     -- Every byte of a string that passes a script is copied and hashed: a long one is read without.
-    return { state, length <= most and redis.call('HMGET', KEYS[1], 'answer')[1], r[7] }
+    local bytes = length <= most and redis.call('HMGET', KEYS[1], 'answer')[1]
+    return { state, bytes, r[7], redis.call('PTTL', KEYS[1]) }
   end
   if token == ARGV[2] then
     redis.call('HSET', KEYS[1], 'lease', ends)

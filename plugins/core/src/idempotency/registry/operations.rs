@@ -47,6 +47,13 @@ impl<S: Store> Registry<S> {
         for act in acts {
             match act {
                 Act::Settle(settled) => self.settled.push((stream, settled)),
+                Act::Start(Operation::Acquire(claim))
+                    if let Some(known) = self.store.known(&claim, now) =>
+                {
+                    self.change(stream, now, |exchange, cx| {
+                        exchange.outcome(Outcome::Acquire(known), cx)
+                    });
+                }
                 Act::Start(operation) => {
                     let route = self.route_of(stream);
                     match self.ask(stream, route, operation, None, now) {

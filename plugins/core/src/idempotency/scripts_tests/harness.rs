@@ -48,13 +48,13 @@ impl Redis {
             Reply::Error(text) => Err(String::from_utf8_lossy(text).into_owned()),
             reply => Ok(stored(reply, body).map_or_else(
                 || outcome(Asked::from(operation), reply).unwrap(),
-                |found| Outcome::Acquire(found.answer.unwrap()),
+                |(found, _)| Outcome::Acquire(found.answer.unwrap()),
             )),
         })
     }
 
-    /// What an acquire says of an answer, of which it returns at most so many bytes.
-    pub fn stored(&mut self, claim: &Claim, most: usize) -> Option<Found> {
+    /// What an acquire says of an answer, of which it returns at most so many bytes, and of the end of its record.
+    pub fn stored(&mut self, claim: &Claim, most: usize) -> Option<(Found, Duration)> {
         let command = self.keys.acquire(claim, most);
         self.run(&command, stored)
     }

@@ -198,23 +198,31 @@ fn a_long_answer_is_left_where_it_is_and_read_after_it() {
     };
     redis.fence(&claim(1));
     redis.commit(&claim(1), &short, None);
-    assert_eq!(redis.stored(&claim(2), INLINE), here(&short));
-    assert_eq!(redis.stored(&claim(2), 0), left_there);
+    let left = claim(1).retention;
+    let said = |found: Option<Found>| found.map(|found| (found, left));
+    assert_eq!(redis.stored(&claim(2), INLINE), said(here(&short)));
+    assert_eq!(redis.stored(&claim(2), 0), said(left_there.clone()));
     assert_eq!(redis.acquire(&claim(2)), answer(&short));
     let other = claim_of(1, b"long", b"body");
     assert_eq!(redis.read(&other), Ok(None), "nothing is there");
     redis.fence(&other);
     assert_eq!(redis.read(&other), Ok(None), "it is in flight");
     redis.commit(&other, &long, None);
-    assert_eq!(redis.stored(&other, INLINE), left_there);
-    assert_eq!(redis.stored(&other, INLINE + 1), here(&long));
+    assert_eq!(redis.stored(&other, INLINE), said(left_there));
+    assert_eq!(redis.stored(&other, INLINE + 1), said(here(&long)));
     assert_eq!(redis.read(&other), Ok(here(&long)));
+    // How long the record stays comes with it; of one that has no end nothing is known.
+    redis.now += 5 * SECOND;
+    let (_, now_left) = redis.stored(&other, 0).unwrap();
+    assert_eq!(now_left, left - Duration::from_secs(5));
+    let record = redis.keys.record(&other.scope);
+    redis.plain(&[b"PERSIST", &record]);
+    assert_eq!(redis.stored(&other, 0).unwrap().1, Duration::ZERO);
     // Another request is told nothing of it, neither way.
     let changed = claim_of(2, b"long", b"other");
     assert_eq!(redis.acquire(&changed), Acquired::Mismatch);
     assert_eq!(redis.read(&changed), Ok(None));
     // Without its bytes it is no answer.
-    let record = redis.keys.record(&other.scope);
     redis.plain(&[b"HDEL", &record, b"answer"]);
     assert_eq!(redis.acquire(&other), Acquired::Corrupt);
     assert_eq!(redis.read(&other), Ok(None));

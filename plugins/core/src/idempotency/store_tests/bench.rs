@@ -2,11 +2,12 @@
 
 use super::suite::Stage;
 use crate::gcra::{PS_PER_S, PS_PER_US, Ps};
+use crate::idempotency::exchange::picoseconds;
 use crate::idempotency::redis_store::RedisStore;
 use crate::idempotency::redlock::Redlock;
 use crate::idempotency::registry::testing;
 use crate::idempotency::settings::Settings;
-use crate::idempotency::store::{Operation, Outcome, Store};
+use crate::idempotency::store::{Acquired, Claim, Operation, Outcome, Store};
 use crate::redis::trouble::Trouble;
 use sluice_model_redis::{Server, Settings as RedisSettings};
 use std::time::Duration;
@@ -91,6 +92,21 @@ impl Bench {
             now: PS_PER_S,
             next: 0,
         }
+    }
+
+    /// The first client does, from now on.
+    pub fn trust(&mut self, time: Duration) {
+        let mut settings = settings();
+        settings.memory.trusted_for = picoseconds(time);
+        for index in 0..self.servers.len() {
+            *self.clients[0].part(index) = testing::redis_store(&settings);
+        }
+    }
+
+    /// What the first client knows without asking.
+    pub fn known(&mut self, claim: &Claim) -> Option<Acquired> {
+        let now = self.now;
+        self.clients[0].store().known(claim, now)
     }
 
     /// One that is away neither gets what is sent nor answers.
@@ -223,6 +239,6 @@ impl Stage for Bench {
         self.run(0, operation)
     }
     fn advance(&mut self, time: Duration) {
-        self.now += time.as_nanos() * 1_000;
+        self.now += picoseconds(time);
     }
 }

@@ -182,6 +182,20 @@ fn what_comes_with_the_first_reply_depends_on_what_else_there_is_to_do() {
 }
 
 #[test]
+fn several_stores_trust_what_one_of_them_remembers() {
+    for mut bench in [Bench::single(), Bench::redlock(3)] {
+        bench.trust(Duration::from_secs(10));
+        commit_long(&mut bench, 0, 1, 20);
+        let told = |known: Option<Acquired>| known.map(|known| Ok(Outcome::Acquire(known)));
+        let known = told(bench.known(&claim("k", 2)));
+        assert!(is_answer(known.as_slice(), 1, 20));
+        assert_eq!(bench.known(&claim("other", 2)), None);
+        bench.advance(Duration::from_secs(10));
+        assert_eq!(bench.known(&claim("k", 2)), None);
+    }
+}
+
+#[test]
 fn an_answer_that_ends_before_it_is_read_is_asked_for_again() {
     let (mut bench, other) = with_a_long_answer(200_000);
     bench.start(other, &Operation::Acquire(claim("k", 2)));

@@ -10,9 +10,11 @@ use super::json::{
 use super::{Idempotency, Records, Route};
 use crate::idempotency::problem;
 use crate::idempotency::settings::{
-    self, CommitOrder, HeaderFilter, KeyMode, OnCommitError, OnStoreError, OnTimeout, Outbox, Trim,
+    self, CommitOrder, HeaderFilter, KeyMode, Memory, OnCommitError, OnStoreError, OnTimeout,
+    Outbox, Trim,
 };
 use crate::policy::PolicyError;
+use crate::policy::redis::picoseconds;
 use crate::policy::text::FRAMING;
 use crate::selector::Key;
 use crate::units::{format_duration, format_size};
@@ -135,7 +137,10 @@ pub(super) fn policy(json: PolicyJson) -> Result<Idempotency, PolicyError> {
         },
         max_open: json.worker.max_open.get(),
         max_held: bytes(json.worker.max_held.0),
-        max_remembered: bytes(json.worker.max_remembered.0),
+        memory: Memory {
+            max_bytes: bytes(json.worker.max_remembered.0),
+            trusted_for: picoseconds(json.worker.trust_remembered.0),
+        },
         gateway_buffer: bytes(json.gateway_buffer.0),
         records,
     })

@@ -131,9 +131,11 @@ pub(super) struct WorkerJson {
     pub(super) max_open: Int<1, 1_000_000>,
     /// Bytes of answers on their way to the store; an answer past it is treated as one that is too long to store.
     pub(super) max_held: Size<{ 16 << 10 }, { 1024 * MIB }>,
-    /// Bytes of long answers (more than 8 KiB) that it remembers after it has stored or read them: to replay one again it
-    /// asks Redis which answer a key has, and need not read it. `"0B"`: none. Of no use with `etcd`.
+    /// Bytes of answers that it remembers after it has stored or read them. `"0B"`: none. Of no use with `etcd`.
     pub(super) max_remembered: Size<0, { 1024 * MIB }>,
+    /// For so long after Redis's last word on an answer that it remembers, it replays it without asking Redis, unless the
+    /// record ends before. Later it asks which answer a key has, and need not read a long one (more than 8 KiB).
+    pub(super) trust_remembered: Span<0, 60_000>,
 }
 
 impl Default for WorkerJson {
@@ -142,6 +144,7 @@ impl Default for WorkerJson {
             max_open: Int(4_096),
             max_held: Size(64 * MIB),
             max_remembered: Size(16 * MIB),
+            trust_remembered: Span::from_millis(10_000),
         }
     }
 }

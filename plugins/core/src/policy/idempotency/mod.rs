@@ -40,8 +40,8 @@ pub struct Idempotency {
     pub max_open: usize,
     /// Bytes of answers that one worker may hold at once.
     pub max_held: usize,
-    /// Bytes of long answers that one worker remembers.
-    pub max_remembered: usize,
+    /// What one worker remembers.
+    pub memory: settings::Memory,
     /// Bytes of one body that the gateway buffers.
     pub gateway_buffer: usize,
 }
@@ -179,7 +179,7 @@ impl Idempotency {
             commit_order: self.commit_order,
             max_open: self.max_open,
             max_held: self.max_held,
-            max_remembered: self.max_remembered,
+            memory: self.memory,
             gateway_buffer: self.gateway_buffer,
         })
     }

@@ -57,7 +57,8 @@ fn the_minimal_example_takes_every_default() {
     assert_eq!(settings.at_rest.compress_from, None);
     assert_eq!(settings.max_open, 4_096);
     assert_eq!(settings.max_held, 64 << 20);
-    assert_eq!(settings.max_remembered, 16 << 20);
+    assert_eq!(settings.memory.max_bytes, 16 << 20);
+    assert_eq!(settings.memory.trusted_for, 10 * PS_PER_S);
     assert_eq!(settings.key_prefix, "sluice");
     assert_eq!(settings.timeout, PS_PER_S / 20);
     assert_eq!(redis_of(&settings).login.password, None);
@@ -129,7 +130,7 @@ fn the_full_example_comes_to_what_it_says() {
     assert_eq!(policy.partitions, 32);
     assert_eq!(policy.max_open, 1_024);
     assert_eq!(policy.max_held, 128 << 20);
-    assert_eq!(policy.max_remembered, 32 << 20);
+    assert_eq!(policy.memory.max_bytes, 32 << 20);
     let [charges, orders] = policy.routes.as_slice() else {
         panic!("two routes");
     };

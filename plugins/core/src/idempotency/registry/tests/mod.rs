@@ -10,4 +10,5 @@ mod matrix_on;
 mod orders;
 pub mod policy;
 mod random;
+mod trusted;
 mod world;

@@ -58,7 +58,10 @@ pub fn settings(route: Route) -> Settings {
         commit_order: CommitOrder::BeforeHeaders,
         max_open: 50,
         max_held: 1 << 20,
-        max_remembered: 1 << 20,
+        memory: Memory {
+            max_bytes: 1 << 20,
+            trusted_for: 0,
+        },
         gateway_buffer: 4_000,
     }
 }
@@ -73,5 +76,5 @@ pub fn redis(settings: &mut Settings) -> &mut Redis {
 
 /// One worker's records in Redis.
 pub fn redis_store(settings: &Settings) -> RedisStore {
-    RedisStore::new(settings, redis(&mut settings.clone())).remembering(settings.max_remembered)
+    RedisStore::new(settings, redis(&mut settings.clone())).remembering(settings.memory)
 }

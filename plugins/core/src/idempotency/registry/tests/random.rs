@@ -310,10 +310,15 @@ proptest! {
         wait: bool,
         store: bool,
         deliver: bool,
+        trusting: bool,
     ) {
         let order = if before_end { CommitOrder::BeforeEnd } else { CommitOrder::BeforeHeaders };
         let on_timeout = if store { OnTimeout::Store } else { OnTimeout::Unknown };
-        let mut world = World::new(policy(order, wait, on_timeout, deliver));
+        let mut settings = policy(order, wait, on_timeout, deliver);
+        if trusting {
+            settings.memory.trusted_for = 10_000 * MS;
+        }
+        let mut world = World::new(settings);
         let mut said = Said::new();
         for happening in &happenings {
             happen(&mut world, happening, &mut said);

@@ -131,6 +131,7 @@ fn the_full_example_comes_to_what_it_says() {
     assert_eq!(policy.max_open, 1_024);
     assert_eq!(policy.max_held, 128 << 20);
     assert_eq!(policy.memory.max_bytes, 32 << 20);
+    assert_eq!(policy.memory.trusted_for, 30 * PS_PER_S);
     let [charges, orders] = policy.routes.as_slice() else {
         panic!("two routes");
     };

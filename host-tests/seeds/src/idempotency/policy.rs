@@ -176,7 +176,7 @@ impl Policy {
             breaker_failures: rng.u64(1..=6),
             breaker_open_ms: [50, 200, 1000][rng.usize(..3)],
             max_commands: [1, 3, 16, 128][rng.usize(..4)],
-            in_flight: rng.u64(1..=2),
+            in_flight: rng.u64(1..=3),
             retention_ms,
             lease_ms,
             execution_ms,

@@ -227,7 +227,7 @@ impl Policy {
             breaker_failures: rng.u64(1..=6),
             breaker_open_ms: [50, 200, 1000][rng.usize(..3)],
             max_commands: [1, 3, 16, 128][rng.usize(..4)],
-            in_flight: rng.u64(1..=2),
+            in_flight: rng.u64(1..=3),
             entries: if roomy { 4096 } else { rng.u64(1..=16) },
             overflow_allows: rng.u8(..4) == 0,
             headers: ["off", "off", "draft", "legacy"][rng.usize(..4)],

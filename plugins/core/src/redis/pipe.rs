@@ -35,7 +35,7 @@ pub struct Limits {
     pub max_commands: usize,
     /// Bytes in one callout at most (a single command may exceed it).
     pub max_bytes: usize,
-    /// Callouts on their way at once at most.
+    /// Callouts on their way at once at most. The latter half of the places are for those that are half full.
     pub in_flight: usize,
     pub framing: Framing,
 }
@@ -196,7 +196,20 @@ impl<T> Pipe<T> {
     /// Whether a batch could be sent now.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.waiting.is_empty() && self.in_flight.len() < self.limits.in_flight
+        let under_way = self.in_flight.len();
+        let free = under_way < self.limits.in_flight.div_ceil(2);
+        let kept = under_way < self.limits.in_flight;
+        !self.waiting.is_empty() && (free || kept && self.is_half_full())
+    }
+
+    /// A batch that gains little by waiting for another to come back, while the gateway and Redis wait for each other.
+    fn is_half_full(&self) -> bool {
+        let (commands, bytes) = (self.limits.max_commands / 2, self.limits.max_bytes / 2);
+        let mut size = 0_usize;
+        self.waiting.iter().enumerate().any(|(before, entry)| {
+            size = size.saturating_add(entry.command.size());
+            before + 1 >= commands || size >= bytes
+        })
     }
 
     /// How many commands wait to be sent.

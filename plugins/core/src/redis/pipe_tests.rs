@@ -72,6 +72,47 @@ fn what_arrives_while_callouts_are_in_flight_goes_out_together() {
     );
 }
 
+/// Of these the first leaves; then so many are pushed.
+fn one_under_way(limits: impl FnOnce(&mut Limits), others: u32) -> Pipe<u32> {
+    let mut pipe = pipe();
+    limits(&mut pipe.limits);
+    push(&mut pipe, 0).unwrap();
+    assert_eq!(send(&mut pipe, 10, 0).0, 1);
+    for tag in 1..=others {
+        push(&mut pipe, tag).unwrap();
+    }
+    pipe
+}
+
+#[test]
+fn a_batch_that_is_half_full_does_not_wait_for_another() {
+    let eight = |limits: &mut Limits| limits.max_commands = 8;
+    assert!(!one_under_way(eight, 3).is_ready());
+    let mut pipe = one_under_way(eight, 4);
+    assert_eq!(send(&mut pipe, 11, 0).0, 4);
+    for tag in 5..20 {
+        push(&mut pipe, tag).unwrap();
+    }
+    assert!(!pipe.is_ready(), "two are in flight");
+}
+
+#[test]
+fn a_batch_of_half_the_bytes_does_not_wait_for_another() {
+    let size = Command::new(0, 0).size();
+    let bytes = |limits: &mut Limits| (limits.max_commands, limits.max_bytes) = (100, 8 * size);
+    assert!(!one_under_way(bytes, 3).is_ready());
+    assert!(one_under_way(bytes, 4).is_ready());
+}
+
+#[test]
+fn the_only_place_is_for_one_batch_however_many_wait() {
+    let one = |limits: &mut Limits| limits.in_flight = 1;
+    let mut pipe = one_under_way(one, 20);
+    assert!(!pipe.is_ready());
+    assert_eq!(reply(&mut pipe, 10, Ok(b":7\r\n+OK\r\n")), [(0, Ok(7))]);
+    assert!(pipe.is_ready());
+}
+
 #[test]
 fn a_batch_is_login_commands_quit() {
     let login = Login {

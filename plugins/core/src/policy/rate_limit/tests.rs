@@ -79,7 +79,7 @@ fn the_redis_example_takes_the_other_defaults() {
     let batch = Batch {
         max_commands: 128,
         max_bytes: 1 << 20,
-        in_flight: 1,
+        in_flight: 2,
     };
     assert_eq!(redis.batch, batch);
     assert_eq!(policy.limits[0].mode, Mode::Leased { tokens: 100 });

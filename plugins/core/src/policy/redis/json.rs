@@ -191,14 +191,15 @@ impl Default for BreakerJson {
 #[serde(
     default,
     deny_unknown_fields,
-    expecting = "an object such as {\"in_flight\": 1}"
+    expecting = "an object such as {\"in_flight\": 2}"
 )]
 pub(in crate::policy) struct BatchJson {
     /// At most so many commands in one.
     max_commands: Int<1, 10_000>,
     /// At most so many bytes in one.
     max_bytes: Size<1_024, 16_777_216>,
-    /// At most so many under way at once, for each worker. With one, what comes meanwhile gathers for the next.
+    /// At most so many under way at once, for each worker. When half of them are, a further one goes only half full, and
+    /// what comes meanwhile gathers for it.
     in_flight: Int<1, 64>,
 }
 
@@ -217,7 +218,7 @@ impl Default for BatchJson {
         Self {
             max_commands: Int(128),
             max_bytes: Size(1 << 20),
-            in_flight: Int(1),
+            in_flight: Int(2),
         }
     }
 }

@@ -110,7 +110,14 @@ impl<S: Store> Redlock<S> {
                 }
             }
         }
-        self.votes.retain(|_, vote| !vote.is_over());
+        self.forget(id);
+    }
+
+    /// Nothing more can come of a vote that is over.
+    fn forget(&mut self, id: u64) {
+        if self.votes.get(&id).is_some_and(Vote::is_over) {
+            self.votes.remove(&id);
+        }
     }
 
     /// Has those forget an attempt that lost which may have it.
@@ -231,7 +238,7 @@ impl<S: Store> Store for Redlock<S> {
             for (id, outcome) in store.answered() {
                 if let Some(vote) = self.undoing.remove(&id) {
                     self.freed_one(vote, outcome.map(|_| ()));
-                    self.votes.retain(|_, vote| !vote.is_over());
+                    self.forget(vote);
                     continue;
                 }
                 let Some(vote) = self.votes.get_mut(&id) else {

@@ -94,11 +94,15 @@ pub(super) fn prefixed(hash: &mut Sha256, part: &[u8]) {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len() * 2);
-    // Several times as fast as `write!`, and there are half a dozen for each request.
-    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    out.extend(nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)));
-    out
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+    let mut out = vec![b'0'; bytes.len() * 2];
+    // In place: many times as fast as `write!` or a push for each, and there are half a dozen for each request.
+    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
+        if let [high, low] = pair {
+            (*high, *low) = (digit(byte >> 4), digit(byte & 15));
+        }
+    }
+    String::from_utf8(out).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -62,6 +62,14 @@ impl<S: Read> Reader<S> {
     /// # Errors
     /// When the connection ends before a whole head has come, or with what is no request.
     pub fn request(&mut self) -> io::Result<Message> {
+        self.request_after(|_| ())
+    }
+
+    /// The same; `head` is shown what has come before the body has.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn request_after(&mut self, head: impl FnOnce(&Message)) -> io::Result<Message> {
         let mut message = self.head(|bytes| {
             let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
             let mut parsed = httparse::Request::new(&mut headers);
@@ -74,6 +82,7 @@ impl<S: Read> Reader<S> {
             };
             Ok((length, message))
         })?;
+        head(&message);
         message.complete = self.body(&mut message, false).is_ok();
         Ok(message)
     }

@@ -63,7 +63,7 @@ impl Origin {
         self.address
     }
 
-    /// How many requests had this path, the query aside.
+    /// How many requests with this path have begun to come, the query aside.
     #[must_use]
     pub fn hits(&self, path: &str) -> usize {
         let ledger = self.shared.ledger();
@@ -97,12 +97,19 @@ impl Shared {
         stream.set_nodelay(true)?;
         let mut reader = Reader::new(stream);
         loop {
-            let request = reader.request()?;
+            let mut place = 0;
+            let request = reader.request_after(|head| {
+                let mut ledger = self.ledger();
+                place = ledger.len();
+                ledger.push(head.clone());
+            })?;
             let path = request.path.split('?').next().unwrap_or_default();
             let behaviour = self.behaviours.get(path).cloned().unwrap_or_default();
             let no_body = request.method == "HEAD";
             let complete = request.complete;
-            self.ledger().push(request);
+            if let Some(begun) = self.ledger().get_mut(place) {
+                *begun = request;
+            }
             thread::sleep(Duration::from_millis(behaviour.delay_ms));
             match behaviour.end {
                 End::NoAnswer => return Ok(()),

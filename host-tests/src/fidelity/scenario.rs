@@ -169,7 +169,7 @@ pub enum Condition {
         #[serde(default = "one")]
         times: usize,
     },
-    /// So many requests with this path have come to the origin.
+    /// So many requests with this path have begun to come to the origin.
     Origin { path: String, requests: usize },
     /// A metric of the filter has come to this value.
     Metric { name: String, value: u64 },

@@ -330,10 +330,12 @@ fn holds(world: &World, gateway: GatewayId, backend: &Backend, condition: &Condi
             lines.count() >= *times
         }
         Condition::Origin { path, requests } => {
-            let all = arrived(world, backend, false);
-            let these = all
-                .iter()
-                .filter(|message| message.path.split('?').next() == Some(path));
+            let called = backend.calls().into_iter().map(|message| message.path);
+            let log = world.origin_log().into_iter();
+            let sent = log.filter_map(|seen| seen.header(":path"));
+            let these = called
+                .chain(sent)
+                .filter(|target| target.split('?').next() == Some(path));
             these.count() >= *requests
         }
         Condition::Metric { name, value } => world.metric(gateway, name) == *value,

@@ -1,7 +1,9 @@
 //! Replays of what a worker remembers: Redis is not asked for them, for a while.
 
 use host_tests::gateway::Gateway;
-use host_tests::idempotency::{Service, assert_replay, gateway, hasty, pay, policy, told};
+use host_tests::idempotency::{
+    Service, assert_replay, event, gateway, hasty, pay, policy, told, until_event,
+};
 use host_tests::limits::assert_sound;
 use host_tests::redis::Redis;
 use host_tests::wait;
@@ -61,6 +63,8 @@ fn another_request_with_a_remembered_key_is_refused_as_ever() {
     let changed = pay(&gateway, "k", b"changed").unwrap();
     assert_eq!(told(&changed), (422, "key-reused".to_owned()));
     assert_replay(&pay(&gateway, "k", b"body").unwrap(), &first);
+    until_event(&gateway, "replayed", 2);
+    assert_eq!(event(&gateway, "remembered"), 2);
     assert_eq!(service.count(), 1);
     assert_sound(&gateway);
 }

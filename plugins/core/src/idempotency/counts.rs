@@ -9,6 +9,8 @@ pub enum Event {
     Executed,
     /// The first answer was given again.
     Replayed,
+    /// The answer was remembered, and the store not asked.
+    Remembered,
     /// The first answer was not kept; the client was told so.
     AnswerNotKept,
     /// Refused because another with the key was on its way.
@@ -63,9 +65,10 @@ pub enum Event {
 
 impl Event {
     /// Every kind, for the metrics.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Executed,
         Self::Replayed,
+        Self::Remembered,
         Self::AnswerNotKept,
         Self::InFlight,
         Self::Waited,
@@ -99,6 +102,7 @@ impl Event {
         match self {
             Self::Executed => "executed",
             Self::Replayed => "replayed",
+            Self::Remembered => "remembered",
             Self::AnswerNotKept => "answer_not_kept",
             Self::InFlight => "in_flight",
             Self::Waited => "waited",

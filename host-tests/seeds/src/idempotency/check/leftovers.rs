@@ -101,6 +101,9 @@ pub fn counts(history: &History<'_>) -> Vec<String> {
             count(&["event.replayed"]),
             own().filter(replays).count() as u64,
         );
+        if history.run.case.policy.trusted_ms == 0 {
+            same("replays unasked", count(&["event.remembered"]), 0);
+        }
         for (problem, name) in [
             ("key-reused", "event.key_reused"),
             ("unknown", "event.unknown"),

@@ -50,6 +50,7 @@ impl<S: Store> Registry<S> {
                 Act::Start(Operation::Acquire(claim))
                     if let Some(known) = self.store.known(&claim, now) =>
                 {
+                    self.count(self.route_of(stream), Event::Remembered);
                     self.change(stream, now, |exchange, cx| {
                         exchange.outcome(Outcome::Acquire(known), cx)
                     });

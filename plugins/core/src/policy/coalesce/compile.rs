@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::flight::{FlightJson, OnLeaderGoneJson};
 use super::guard::{self, Guard, GuardJson};
-use super::json::{
-    AuthorizationJson, CacheStatusJson, ClientDirectivesJson, OnMissingKeyJson, PolicyJson,
-    QueryJson, RouteJson, TtlJson,
+use super::json::{CacheStatusJson, PolicyJson};
+use super::route::{
+    AuthorizationJson, ClientDirectivesJson, OnMissingKeyJson, ParameterName, QueryJson, RouteJson,
+    TtlJson,
 };
 use super::{Coalesce, Flight, OnLeaderGone, Purge, Refresh, Route, Store};
 use crate::cache::{Millis, Parameters, Query, Rule, Ttl};
@@ -179,7 +180,7 @@ fn compile_query(json: Option<QueryJson>) -> Result<Query, Mistake> {
     let Some(json) = json else {
         return Ok(Query::default());
     };
-    let names = |names: Vec<super::json::ParameterName>| names.into_iter().map(|name| name.0);
+    let names = |names: Vec<ParameterName>| names.into_iter().map(|name| name.0);
     let parameters = match (json.drop.is_empty(), json.only.is_empty()) {
         (true, true) => Parameters::All,
         (false, true) => Parameters::AllBut(names(json.drop).collect()),

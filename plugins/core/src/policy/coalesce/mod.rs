@@ -1,12 +1,13 @@
 //! The policy of the coalescing filter, ready to decide with.
 //!
-//! [`json`] says how it is written, [`compile`] checks what no single field can know. What HTTP allows of an answer is
-//! in [`cache::Rule`]; which requests, whose, and how flights are run is here.
+//! [`json`] and [`route`] say how it is written, [`compile`] checks what no single field can know. What HTTP allows of an
+//! answer is in [`cache::Rule`]; which requests, whose, and how flights are run is here.
 
 mod compile;
 mod flight;
 mod guard;
 pub mod json;
+mod route;
 
 pub use guard::{Guard, Learn};
 

@@ -29,7 +29,7 @@ pub fn run(picked: &[String], effort: Effort) {
     let folder = TempDir::with_prefix("sluice-bench-").expect("a temporary folder");
     let [small, large @ ..] = SIZES;
     let small = [1, 32, 256].map(|connections| (connections, small));
-    let large = [1, 32].map(|connections| large.map(|size| (connections, size)));
+    let large = [1, 32, 256].map(|connections| large.map(|size| (connections, size)));
     let tables = small.into_iter().chain(large.into_iter().flatten());
     for (connections, (name, size)) in tables {
         let script = folder.path().join(format!("{size}.lua"));

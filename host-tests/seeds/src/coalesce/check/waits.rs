@@ -4,7 +4,7 @@ use super::history::{Asked, Got, History, Request, SLACK};
 use super::law;
 use crate::coalesce::policy::TICK_MS;
 use crate::coalesce::sent::Sent;
-use sluice_emulator::Ended;
+use sluice_emulator::{Ended, Exchange};
 use std::time::Duration;
 
 /// When a request went on, and from when to when that may have been.
@@ -152,7 +152,9 @@ pub fn one_by_one(history: &History<'_>) -> Vec<String> {
         let next = history.reads(&request.uri).find(|asked| {
             let bypasses = |sent: &Sent| law::bypass(history.policy, sent).is_some();
             let here = asked.gateway == request.sent.gateway && asked.entry.at > sent;
-            here && !asked.request.is_some_and(bypasses)
+            // One more than may wait goes at once, and nobody waits for it.
+            let waited = |exchange: &Exchange| asked.entry.at > exchange.sent + way;
+            here && !asked.request.is_some_and(bypasses) && asked.exchange.is_none_or(waited)
         });
         let next = next.filter(|_| history.policy.fleet.is_some());
         let next = next.map(|asked| asked.number);

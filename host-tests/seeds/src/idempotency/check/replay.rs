@@ -68,17 +68,14 @@ fn replay(history: &History<'_>, request: &Request<'_>, number: usize) -> Option
             "got a replay of answer {number}, which is not to be stored"
         ));
     }
-    // A failover may bring back what was there before, and a worker that trusts what it remembers does not see a clock jump.
-    let faults = &history.run.case.faults;
-    let loses = faults.loses();
-    let jumped = faults.ahead(execution.at, request.exchange.sent) > Duration::ZERO;
-    let trusted = Duration::from_millis(if jumped { history.policy.trusted_ms } else { 0 });
+    // A failover may bring back what was there before.
+    let loses = history.run.case.faults.loses();
     let outdated = |other: &&Execution<'_>| {
         !loses
             && !history.may_be_freed(other)
             && other.scope == execution.scope
             && other.at > execution.at
-            && other.at + trusted <= request.exchange.sent
+            && !is_trusted(history, execution, other, request)
     };
     if let Some(later) = history.executions.iter().find(outdated) {
         return Some(format!(
@@ -99,6 +96,20 @@ fn replay(history: &History<'_>, request: &Request<'_>, number: usize) -> Option
     }));
     (own != expected)
         .then(|| format!("got a replay of answer {number} with {own:?}, not {expected:?}"))
+}
+
+/// Whether a worker may still replay what it remembers of an execution when another has come: who trusts what it remembers
+/// does not see that Redis's clock has jumped.
+fn is_trusted(
+    history: &History<'_>,
+    remembered: &Execution<'_>,
+    other: &Execution<'_>,
+    request: &Request<'_>,
+) -> bool {
+    let (faults, sent) = (&history.run.case.faults, request.exchange.sent);
+    let jumped = faults.ahead(remembered.at, sent) > Duration::ZERO;
+    let trusted = if jumped { history.policy.trusted_ms } else { 0 };
+    sent < other.at + Duration::from_millis(trusted)
 }
 
 /// The gateway's own answer is replayed where the policy says so, and there was one.
@@ -164,7 +175,7 @@ pub fn denied(history: &History<'_>) -> Vec<String> {
         {
             let in_time = later.exchange.sent > first.told
                 && later.told < history.kept_until(execution.at, later.told);
-            if in_time && !is_kept(history, first, later, number) {
+            if in_time && !is_kept(history, first, execution, later, number) {
                 found.push(format!(
                     "#{} was told {:?}, though #{} had answer {number}",
                     later.place, later.verdict, first.place
@@ -192,12 +203,22 @@ fn promised<'a>(
     (recorded && sure && kept).then_some((execution, number))
 }
 
-fn is_kept(history: &History<'_>, first: &Request<'_>, later: &Request<'_>, number: usize) -> bool {
+fn is_kept(
+    history: &History<'_>,
+    first: &Request<'_>,
+    execution: &Execution<'_>,
+    later: &Request<'_>,
+    number: usize,
+) -> bool {
     let same = first.sent.fingerprint(history.policy) == later.sent.fingerprint(history.policy);
     let faults = &history.run.case.faults;
     match &later.verdict {
         Verdict::Left => true,
-        Verdict::Replay(own) => same && *own == number,
+        Verdict::Replay(own) if *own == number => same,
+        Verdict::Replay(own) => history
+            .numbered(*own)
+            .filter(|before| before.at < execution.at)
+            .is_some_and(|before| is_trusted(history, before, execution, later)),
         Verdict::Problem(name) => match name.as_str() {
             "answer-not-kept" => same,
             "key-reused" => !same,

@@ -153,7 +153,12 @@ impl Span {
         if sent.at > self.whole + SLACK + more {
             return self.stays && !early;
         }
-        let while_waiting = second.entry.at <= self.whole;
+        // Who has waited long enough may get an answer sooner, which is then what is refreshed early.
+        let overtaken = history.reads(&first.uri).any(|other| {
+            let answered = other.answered();
+            other.number != first.number && (first.entry.at..second.entry.at).contains(&answered)
+        });
+        let while_waiting = second.entry.at <= self.whole && !(early && overtaken);
         self.led && leads(history, second, sent) && (while_waiting || self.stays && !early)
     }
 }
